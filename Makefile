@@ -1,0 +1,30 @@
+# The fixed commands. Each sets up what it needs: uv where it is missing, then the locked dependencies.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+UV = $$(sh tools/uv.sh)
+RUN = $(UV) run --frozen --no-sync
+
+.PHONY: help run test check bench setup
+
+help: ## List the commands
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup:
+	@$(UV) sync --frozen --quiet
+
+run: ## Start Countwheel on http://127.0.0.1:8080, database included
+	@$(UV) sync --frozen --quiet --no-dev
+	@exec $(RUN) countwheel dev
+
+test: setup ## Run every test
+	@$(RUN) pytest
+
+check: setup ## Lint, format, types, layers
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+
+bench: setup ## Measure: drain and punctuality, with the machine's limits beside
+	@$(RUN) python -m benchmarks

@@ -1,0 +1,1 @@
+"""Measured, never asserted: see `make bench`."""

@@ -1,0 +1,5 @@
+"""`python -m countwheel` is `countwheel`."""
+
+from countwheel.cli.app import main
+
+main()

@@ -1,0 +1,39 @@
+"""Successful answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from countwheel.api.paging import Page
+
+_Row = TypeVar("_Row")
+
+_encode = msgspec.json.encode
+
+
+def json_answer(content: object, status: int, headers: dict[str, str] | None = None) -> Response:
+    """Return JSON; a `str` is JSON text already (a stored answer is sent as it was)."""
+    body = content.encode() if isinstance(content, str) else _encode(content)
+    return Response(body, status, headers, "application/json")
+
+
+def page_answer(
+    request: Request,
+    page: Page,
+    rows: Sequence[_Row],
+    view: Callable[[_Row], dict[str, Any]],
+    key: Callable[[_Row], UUID],
+) -> Response:
+    """Return one page. `rows` holds one row more than the page where there is a next one."""
+    shown = rows[: page.size]
+    token = page.token_after(key(shown[-1])) if len(rows) > page.size else ""
+    headers = {}
+    if token:
+        others = [(name, value) for name, value in request.query_params.multi_items() if name != "page_token"]
+        headers["Link"] = f'<{request.url.path}?{urlencode([*others, ("page_token", token)])}>; rel="next"'
+    return json_answer({"items": [view(row) for row in shown], "next_page_token": token}, 200, headers)

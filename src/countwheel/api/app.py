@@ -1,0 +1,58 @@
+"""The application: every path with its operations."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from countwheel.api import docs_page, health, jobs, runs, tokens
+from countwheel.api.echo import Echo
+from countwheel.api.parts import ApiParts
+from countwheel.api.routing import Guarded, Open, Operation, answered, routes
+from countwheel.auth.principal import JOBS_READ, JOBS_WRITE, RUNS_READ, RUNS_WRITE
+
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "/v1/jobs": {
+        "GET": Guarded(jobs.list_jobs, JOBS_READ),
+        "POST": Guarded(jobs.create_job, JOBS_WRITE),
+    },
+    "/v1/jobs/{jobId}": {
+        "GET": Guarded(jobs.read_job, JOBS_READ),
+        "DELETE": Guarded(jobs.delete_job, JOBS_WRITE),
+    },
+    "/v1/jobs/{jobId}/run/": {
+        "GET": Guarded(runs.list_runs, RUNS_READ),
+    },
+    "/v1/jobs/{jobId}/run/{runId}/": {
+        "GET": Guarded(runs.read_run, RUNS_READ),
+        "DELETE": Guarded(runs.delete_run, RUNS_WRITE),
+    },
+    "/oauth/token": {"POST": Open(tokens.issue_token)},
+    "/oauth/jwks.json": {"GET": Open(tokens.read_keys)},
+    "/.well-known/oauth-authorization-server": {"GET": Open(tokens.read_issuer)},
+    "/livez": {"GET": Open(health.is_alive)},
+    "/readyz": {"GET": Open(health.is_ready)},
+    "/openapi.json": {"GET": Open(docs_page.show_contract)},
+    "/docs": {"GET": Open(docs_page.show_docs)},
+    "/docs/assets/{name}": {"GET": Open(docs_page.show_asset)},
+    "/docs/problems/{kind}": {"GET": Open(docs_page.show_problem)},
+}
+"""The API: path, method, handler and the scope that it needs."""
+
+
+def build_app(api: ApiParts) -> Starlette:
+    """Return the ASGI application. In development it has its own receiver under /dev/echo."""
+    table = dict(OPERATIONS)
+    if api.settings.development:
+        echo = Echo()
+        table["/dev/echo"] = {"GET": Open(echo.show), "POST": Open(echo.receive)}
+
+    async def nothing_here(request: Request, error: Exception) -> Response:
+        async def refuse(_request: Request) -> Response:
+            raise error
+
+        return await answered(api, request, refuse)
+
+    app = Starlette(routes=routes(api, table), exception_handlers={HTTPException: nothing_here})
+    app.router.redirect_slashes = False  # a redirect would be built from the caller's Host
+    return app

@@ -1,0 +1,149 @@
+"""Reading JSON strictly (RFC 8259, I-JSON; criteria E8, E9): what is ambiguous is refused, nothing buffered in vain."""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from countwheel.api.problems import Problem, invalid_body
+from countwheel.domain.errors import Fault
+
+MAX_DEPTH = 64
+_JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.-]+\+json)", re.IGNORECASE)
+_CHARSET = re.compile(r'charset="?([^";\s]+)"?', re.IGNORECASE)
+_UTF_8 = frozenset({"utf-8", "utf8"})
+
+
+class _Refused(ValueError):  # noqa: N818 (private, and read as a word)
+    """Something in a document that JSON parsers disagree on."""
+
+
+async def read_json(request: Request, limit_bytes: int) -> object:
+    """Return the request's JSON document.
+
+    Raises `Problem`: 415 for another content type, 413 as soon as the body is over `limit_bytes`, 400 for anything that
+    is not one unambiguous JSON document.
+    """
+    _check_type(request.headers.get("content-type", ""))
+    body = await read_bytes(request, limit_bytes)
+    if not body:
+        raise invalid_body([Fault("#", "the body is empty: send a JSON object")])
+    return parse_json(body)
+
+
+async def read_bytes(request: Request, limit_bytes: int) -> bytes:
+    """Return the body. Raises the 413 problem as soon as it is over the limit, without keeping what came."""
+    too_large = Problem(
+        413, "body-too-large", detail=f"the body is over {limit_bytes} bytes", headers={"Connection": "close"}
+    )
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise too_large
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise Problem(400, "invalid-request", detail="the connection ended within the body") from error
+    return b"".join(chunks)
+
+
+def parse_json(body: bytes) -> object:
+    """Return a JSON document. Raises the 400 problem that says what is wrong and where."""
+    try:
+        text = body.decode("utf-8")
+        _check_depth(text)
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
+        )
+    except UnicodeDecodeError as error:
+        raise _fault(f"not UTF-8: byte {error.start} cannot be read") from error
+    except json.JSONDecodeError as error:
+        raise _fault(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except (_Refused, RecursionError) as error:
+        raise _fault(str(error) if isinstance(error, _Refused) else "nested too deeply") from error
+    # Only an escape can bring these in: the decoder above has refused them raw.
+    if "\\u" in text:
+        _check_text(document)
+    return document
+
+
+def _check_type(content_type: str) -> None:
+    media_type = content_type.split(";", 1)[0].strip()
+    charset = _CHARSET.search(content_type)
+    if not _JSON_TYPE.fullmatch(media_type) or (charset and charset[1].lower() not in _UTF_8):
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            detail="send Content-Type: application/json (UTF-8)",
+            headers={"Accept-Post": "application/json"},
+        )
+
+
+def _fault(detail: str) -> Problem:
+    return invalid_body([Fault("#", detail)])
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _Refused(f"the name {name[:64]!r} is given twice in one object")
+            seen.add(name)
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise _Refused(f"{name} is not JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _Refused(f"the number {text[:32]} is too large")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > 400:  # noqa: PLR2004 (more digits than any double has)
+        raise _Refused("a number has more than 400 digits")
+    return int(text)
+
+
+def _check_depth(text: str) -> None:
+    """Refuse bombs before the parser recurses. Brackets inside strings are not counted."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+        symbol = token[0][0]
+        if symbol in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _Refused(f"nested deeper than {MAX_DEPTH} levels")
+        elif symbol in "]}":
+            depth -= 1
+
+
+def _check_text(document: object) -> None:
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if "\x00" in value:
+                raise _fault("a string holds NUL, which no text column can store")
+            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+                raise _fault("a string holds a lone surrogate, which is no character")

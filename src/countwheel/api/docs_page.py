@@ -1,0 +1,74 @@
+"""`/docs`: the contract to read and to try, on assets that ship with a package; nothing is fetched from elsewhere."""
+
+from html import escape
+from pathlib import Path
+
+import swagger_ui_bundle
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from countwheel.api.parts import ApiParts
+from countwheel.api.problems import EXPLANATIONS, TITLES, of_status
+
+_ASSETS = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+_START = """window.addEventListener("load", () => {
+  SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });
+});
+"""
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Countwheel API</title>
+<link rel="icon" href="/docs/assets/favicon-32x32.png"><link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
+<body><div id="docs"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/assets/start.js"></script></body>
+</html>
+"""
+_PROBLEM_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title} - Countwheel</title>
+<style>body {{ font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}</style></head>
+<body><p><a href="/docs">Countwheel API</a> / problems</p><h1>{title}</h1><p><code>/docs/problems/{kind}</code></p>
+<p>{explanation}</p></body>
+</html>
+"""
+
+
+async def show_docs(_api: ApiParts, _request: Request) -> Response:
+    """`GET /docs`."""
+    return HTMLResponse(_PAGE, headers=_HEADERS)
+
+
+async def show_contract(api: ApiParts, _request: Request) -> Response:
+    """`GET /openapi.json`."""
+    return Response(api.contract.json, media_type="application/json")
+
+
+async def show_asset(_api: ApiParts, request: Request) -> Response:
+    """`GET /docs/assets/{name}`: one of a closed list of files."""
+    name = str(request.path_params["name"])
+    if name == "start.js":
+        return Response(_START, media_type="text/javascript")
+    if name not in _ASSETS:
+        raise of_status(404)
+    content = (Path(swagger_ui_bundle.swagger_ui_path) / name).read_bytes()
+    return Response(content, media_type=_ASSETS[name], headers={"Cache-Control": "public, max-age=86400"})
+
+
+async def show_problem(_api: ApiParts, request: Request) -> Response:
+    """`GET /docs/problems/{kind}`: what a problem's `type` leads to."""
+    kind = str(request.path_params["kind"])
+    if kind not in TITLES:
+        raise of_status(404)
+    page = _PROBLEM_PAGE.format(kind=escape(kind), title=escape(TITLES[kind]), explanation=escape(EXPLANATIONS[kind]))
+    return HTMLResponse(page, headers=_HEADERS)

@@ -1,0 +1,34 @@
+"""The `Idempotency-Key` header (IETF draft; criterion I2)."""
+
+import re
+from collections.abc import Sequence
+
+from countwheel.api.problems import invalid_parameter
+
+_BARE = re.compile(r"[A-Za-z0-9._~-]{1,255}", re.ASCII)
+# RFC 8941, a string: printable ASCII in quotes, with quote and backslash escaped.
+_QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"', re.ASCII)
+_ESCAPED = re.compile(r'\\(["\\])')
+_MAX_CHARACTERS = 255
+_NAME = "Idempotency-Key"
+
+
+def read_idempotency_key(values: Sequence[str]) -> str | None:
+    """Return the key, or None where there is no header. `"k"` and `k` are the same key.
+
+    Raises the 400 problem for a header that is repeated, empty, malformed or too long.
+    """
+    if not values:
+        return None
+    if len(values) > 1:
+        raise invalid_parameter(_NAME, "given more than once")
+    text = values[0].strip(" \t")
+    if _BARE.fullmatch(text):
+        return text
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is None:
+        raise invalid_parameter(_NAME, 'give a string in quotes, like "8e03978e-40d5", of 1 to 255 characters')
+    key = _ESCAPED.sub(r"\1", quoted[1])
+    if not 1 <= len(key) <= _MAX_CHARACTERS:
+        raise invalid_parameter(_NAME, f"give 1 to {_MAX_CHARACTERS} characters")
+    return key

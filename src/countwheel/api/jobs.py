@@ -1,0 +1,177 @@
+"""`/v1/jobs`: create, read, list, delete."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from countwheel.api import views
+from countwheel.api.answers import json_answer, page_answer
+from countwheel.api.body import read_json
+from countwheel.api.idempotency_key import read_idempotency_key
+from countwheel.api.parameters import Parameters, path_uuid
+from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem
+from countwheel.api.settling import settle
+from countwheel.auth.principal import Principal
+from countwheel.domain import ids
+from countwheel.domain.errors import Fault, InvalidError
+from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
+from countwheel.domain.run import Trigger
+from countwheel.store import cancellation, idempotency, jobs
+from countwheel.store.jobs import JobFilter, NewJob
+
+_REPLAYED = {"Idempotent-Replayed": "true"}
+_ENTROPY_BYTES = 10
+_DELETE_REASON = "its job was deleted"
+
+
+async def create_job(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`POST /v1/jobs`: one job a submission, however often it is repeated with the same key (promise 1)."""
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    if key is None and api.settings.require_idempotency_key:
+        raise Problem(400, "idempotency-key-missing", detail="this server requires an Idempotency-Key header")
+    body = await read_json(request, api.settings.max_body_bytes)
+    definition = _define(api, body)
+    fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
+    job = _new_job(api, principal.tenant_id, definition)
+    answer = compact_json(views.new_job(job))
+    if key is not None:
+        job = _with_key(job, key, fingerprint, answer)
+    if await api.creator.create(job):
+        return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}"})
+    return await _replay(api, principal.tenant_id, key, fingerprint)
+
+
+async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`GET /v1/jobs`: newest first."""
+    parameters = Parameters(
+        request,
+        "status", "target", "label", "created_after", "created_before", "show_deleted", "page_size", "page_token",
+    )  # fmt: skip
+    narrow = JobFilter(
+        status=parameters.choice("status", JobStatus),
+        target=parameters.text("target"),
+        labels=parameters.labels("label"),
+        created_after=parameters.instant("created_after"),
+        created_before=parameters.instant("created_before"),
+        show_deleted=parameters.switch("show_deleted"),
+    )
+    page = parameters.page()
+    async with api.database.connection() as connection:
+        rows = await jobs.find_page(connection, principal.tenant_id, narrow, before=page.before, limit=page.size + 1)
+    return page_answer(request, page, rows, views.stored_job, lambda row: row.job_id)
+
+
+async def read_job(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`GET /v1/jobs/{jobId}`."""
+    Parameters(request)
+    return json_answer(await _view(api, principal.tenant_id, path_uuid(request, "jobId")), 200)
+
+
+async def delete_job(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`DELETE /v1/jobs/{jobId}`: soft; its live runs end as CANCELED before the answer."""
+    Parameters(request)
+    job_id = path_uuid(request, "jobId")
+    async with api.database.connection() as connection:
+        await jobs.mark_deleted(connection, principal.tenant_id, job_id)
+        job = await jobs.find(connection, principal.tenant_id, job_id)
+    if job is None:
+        raise not_found("job")
+
+    async def all_ended() -> bool:
+        return await cancellation.cancel_job_runs(api.database, principal.tenant_id, job_id, _DELETE_REASON)
+
+    await settle(api, all_ended)
+    return json_answer(await _view(api, principal.tenant_id, job_id), 201)
+
+
+def not_found(what: str) -> Problem:
+    """Return the 404 that an unknown id and another tenant's id share to the letter (criterion E4)."""
+    return Problem(404, "not-found", detail=f"there is no such {what}")
+
+
+async def _view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> dict[str, Any]:
+    async with api.database.connection() as connection:
+        job = await jobs.find(connection, tenant_id, job_id)
+    if job is None:
+        raise not_found("job")
+    return views.stored_job(job)
+
+
+def _define(api: ApiParts, body: object) -> Definition:
+    """Return what the body means. Raises `InvalidError` with the faults of shape and of meaning together (E2)."""
+    now = api.clock.now()
+    faults = api.contract.faults("JobSubmission", body)
+    if not isinstance(body, Mapping):
+        raise InvalidError(faults or [Fault("#", "must be a JSON object")])
+    if not faults:
+        return define(body, now=now, target_refusal=api.target_refusal)
+    pointers = {fault.pointer for fault in faults}
+    of_meaning, _ = find_faults(body, now=now, target_refusal=api.target_refusal)
+    raise InvalidError(faults + [fault for fault in of_meaning if fault.pointer not in pointers])
+
+
+def _new_job(api: ApiParts, tenant_id: UUID, definition: Definition) -> NewJob:
+    created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
+    job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
+    run_id = ids.run_id(job_id, definition.first_occurrence, Trigger.SCHEDULE)
+    return NewJob(
+        job_id=job_id,
+        tenant_id=tenant_id,
+        schedule_recurring=definition.schedule_recurring,
+        schedule_oneoff=definition.schedule_oneoff,
+        timezone=definition.timezone,
+        job_url=definition.job_url,
+        target_host=definition.target_host,
+        job_payload=definition.payload,
+        name=definition.name,
+        labels=json.dumps(definition.labels),
+        timeout_seconds=definition.timeout_seconds,
+        max_attempts=definition.max_attempts,
+        created_at=created_at,
+        run_id=run_id,
+        bucket=ids.bucket_of(run_id),
+        scheduled_for=definition.first_occurrence,
+    )
+
+
+async def _replay(api: ApiParts, tenant_id: UUID, key: str | None, fingerprint: bytes | None) -> Response:
+    """Answer a repeated key with what was answered first, or refuse another meaning (criteria I1 and I3)."""
+    if key is None:
+        raise AssertionError("a job without a key is always new")
+    async with api.database.connection() as connection:
+        stored = (await idempotency.find(connection, idempotency.CREATE_JOB, [(tenant_id, key)])).get((tenant_id, key))
+    if stored is None:
+        raise Problem(
+            409,
+            "idempotency-key-in-use",
+            detail="another request with this Idempotency-Key is under way: send it again",
+            headers={"Retry-After": "1"},
+        )
+    if stored.fingerprint != fingerprint:
+        raise Problem(
+            422,
+            "idempotency-key-reused",
+            detail="this Idempotency-Key was used before with another body: use a new key for a new job",
+        )
+    location = f"/v1/jobs/{json.loads(stored.answer)['job_id']}"
+    return json_answer(stored.answer, 201, {"Location": location} | _REPLAYED)
+
+
+def _canonical(body: object) -> bytes:
+    # White space and the order of keys do not change the meaning; numbers keep their JSON spelling class.
+    return json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _with_key(job: NewJob, key: str, fingerprint: bytes | None, answer: str) -> NewJob:
+    return NewJob(
+        **{name: getattr(job, name) for name in NewJob.__slots__ if name not in {"key", "fingerprint", "answer"}},
+        key=key,
+        fingerprint=fingerprint,
+        answer=answer,
+    )

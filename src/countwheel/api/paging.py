@@ -1,0 +1,60 @@
+"""Pages by keyset: an opaque token tells where the last page ended and which listing it belongs to (criterion E6)."""
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from uuid import UUID
+
+from countwheel.api.problems import invalid_parameter
+
+DEFAULT_SIZE = 50
+MAX_SIZE = 200
+_FINGERPRINT_BYTES = 8
+_TOKEN_BYTES = 16 + _FINGERPRINT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What page is asked for. `before` is the id that the page before it ended with."""
+
+    size: int
+    before: UUID | None
+    fingerprint: bytes
+
+    def token_after(self, last: UUID) -> str:
+        """Return the token of the page after the one that ends with `last`."""
+        return base64.urlsafe_b64encode(last.bytes + self.fingerprint).decode()
+
+
+def read_page(size: str | None, token: str | None, filters: dict[str, list[str]]) -> Page:
+    """Return the page that is asked for.
+
+    Raises the 400 problem for a size that is negative or no number, and for a token that is garbage or was made with
+    other filters.
+    """
+    fingerprint = hashlib.sha256(json.dumps(filters, sort_keys=True).encode()).digest()[:_FINGERPRINT_BYTES]
+    return Page(_size(size), _before(token, fingerprint), fingerprint)
+
+
+def _size(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_SIZE
+    if not (text.isascii() and text.isdigit()):
+        raise invalid_parameter("page_size", f"give a whole number from 1 to {MAX_SIZE}")
+    return min(int(text[:9]), MAX_SIZE) or DEFAULT_SIZE
+
+
+def _before(token: str | None, fingerprint: bytes) -> UUID | None:
+    if not token:
+        return None
+    try:
+        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid_parameter("page_token", "not a token of ours: leave it out for the first page") from error
+    if len(raw) != _TOKEN_BYTES:
+        raise invalid_parameter("page_token", "not a token of ours: leave it out for the first page")
+    if raw[16:] != fingerprint:
+        raise invalid_parameter("page_token", "it belongs to a listing with other filters: leave it out, or keep them")
+    return UUID(bytes=raw[:16])

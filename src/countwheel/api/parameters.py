@@ -1,0 +1,95 @@
+"""Query parameters and ids in paths, read strictly: a mistyped filter that is passed over would be a trap."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+from uuid import UUID
+
+from starlette.requests import Request
+
+from countwheel.api.paging import Page, read_page
+from countwheel.api.problems import invalid_parameter
+from countwheel.domain.schedule import ScheduleError
+from countwheel.domain.timestamp import parse_oneoff
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+_PAGING = ("page_size", "page_token")
+_SWITCH = {"true": True, "false": False}
+_UUID_CHARACTERS = 36
+
+
+class Parameters:
+    """The query parameters of a request. Raises the 400 problem for an unknown, repeated or malformed one."""
+
+    def __init__(self, request: Request, *known: str, repeatable: tuple[str, ...] = ("label",)) -> None:
+        self._path = request.url.path
+        self._values: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            if name not in known:
+                allowed = f"known are {', '.join(known)}" if known else "this operation has none"
+                raise invalid_parameter(name[:64], f"unknown parameter; {allowed}")
+            if name in self._values and name not in repeatable:
+                raise invalid_parameter(name, "given more than once")
+            if "\x00" in value:
+                raise invalid_parameter(name, "holds NUL")
+            self._values.setdefault(name, []).append(value)
+
+    def text(self, name: str) -> str | None:
+        """Return a parameter as it is."""
+        values = self._values.get(name)
+        return values[0] if values else None
+
+    def choice(self, name: str, choices: type[_Choice]) -> _Choice | None:
+        """Return one of the values of an enumeration."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return choices(text)
+        except ValueError as error:
+            raise invalid_parameter(name, f"give one of {', '.join(choices)}") from error
+
+    def switch(self, name: str) -> bool:
+        """Return true or false, by default false."""
+        text = self.text(name) or "false"
+        if text not in _SWITCH:
+            raise invalid_parameter(name, "give true or false")
+        return _SWITCH[text]
+
+    def instant(self, name: str) -> datetime | None:
+        """Return an instant (RFC 3339 with offset)."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return parse_oneoff(text, None)
+        except ScheduleError as error:
+            raise invalid_parameter(name, str(error)) from error
+
+    def labels(self, name: str) -> dict[str, str] | None:
+        """Return the labels of `key:value` parameters, all of which must match."""
+        found: dict[str, str] = {}
+        for text in self._values.get(name, []):
+            key, separator, value = text.partition(":")
+            if not separator or not key:
+                raise invalid_parameter(name, "give key:value")
+            if found.setdefault(key, value) != value:
+                raise invalid_parameter(name, f"{key[:64]} is given with two values")
+        return found or None
+
+    def page(self) -> Page:
+        """Return the page that is asked for; its token is bound to this path and the other parameters."""
+        filters = {name: sorted(values) for name, values in self._values.items() if name not in _PAGING}
+        return read_page(self.text("page_size"), self.text("page_token"), filters | {"path": [self._path.rstrip("/")]})
+
+
+def path_uuid(request: Request, name: str) -> UUID:
+    """Return an id in the path. Raises the 400 problem if it is no UUID in its usual form."""
+    text = str(request.path_params[name])
+    try:
+        if len(text) == _UUID_CHARACTERS:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise invalid_parameter(name, "not a UUID like 01890a5d-ac96-774b-bcce-b302099a8057")

@@ -1,0 +1,37 @@
+"""What the API is made with. The composition root chooses each."""
+
+from dataclasses import dataclass, field
+
+from countwheel.api.contract import Contract
+from countwheel.api.creator import JobCreator
+from countwheel.auth.issuer import Issuer
+from countwheel.auth.oauth import TokenVerifier
+from countwheel.clock import Chance, Clock
+from countwheel.domain.job import TargetRefusal
+from countwheel.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What can be set about the API. Units stand last in the names."""
+
+    max_body_bytes: int = 1_048_576
+    require_idempotency_key: bool = False
+    cancel_wait_seconds: float = 10.0
+    """How long a cancel waits for the node that holds the run; longer than a lease, so that a dead one is outlived."""
+    development: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """Everything that handlers reach for."""
+
+    database: Database
+    clock: Clock
+    chance: Chance
+    contract: Contract
+    issuer: Issuer
+    verifier: TokenVerifier
+    target_refusal: TargetRefusal
+    creator: JobCreator
+    settings: ApiSettings = field(default_factory=ApiSettings)

@@ -1,0 +1,114 @@
+"""Every 4xx and 5xx, as a problem document (RFC 9457; criterion E1)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+from countwheel.domain.errors import Fault
+
+MEDIA_TYPE = "application/problem+json"
+_DOCS = "/docs/problems/"
+
+TITLES: Mapping[str, str] = {
+    "invalid-request": "The request is not valid",
+    "invalid-body": "The body is not valid",
+    "idempotency-key-missing": "An Idempotency-Key is required",
+    "idempotency-key-in-use": "The Idempotency-Key is in use",
+    "idempotency-key-reused": "The Idempotency-Key was used for another request",
+    "unauthorized": "Who are you?",
+    "forbidden": "Not allowed",
+    "not-found": "Not found",
+    "method-not-allowed": "Method not allowed",
+    "not-acceptable": "No such representation",
+    "body-too-large": "The body is too large",
+    "unsupported-media-type": "Not a media type that is read here",
+    "invalid-token-request": "The token request is not valid",
+    "not-settled-yet": "Not settled yet",
+    "unavailable": "The database is away",
+    "internal-error": "Something is wrong on our side",
+}
+"""Every kind of problem, by the last part of its `type`."""
+
+EXPLANATIONS: Mapping[str, str] = {
+    "invalid-request": "A header, a path or a query parameter cannot be understood. `detail` names it.",
+    "invalid-body": "`errors` lists every fault of the body at once, each with a JSON pointer to where it is.",
+    "idempotency-key-missing": "This server is set to require an Idempotency-Key header on every create. Choose a "
+    "key for each new job, for example a UUID, and repeat it when you repeat the request.",
+    "idempotency-key-in-use": "Another request with the same key is under way. Send yours again after Retry-After.",
+    "idempotency-key-reused": "The key was used before, with a body of another meaning. Nothing was created. Use a new "
+    "key for a new job; to find the first one, send its own body again.",
+    "unauthorized": "The request has no bearer token, or one that opens nothing. Get one from /oauth/token.",
+    "forbidden": "The token is good, but it lacks the scope that the operation needs. `detail` names it.",
+    "not-found": "There is nothing of this id, or it belongs to somebody else: the two look alike on purpose.",
+    "method-not-allowed": "The path has other methods; the Allow header lists them.",
+    "not-acceptable": "Answers are JSON: send Accept: application/json, or none.",
+    "body-too-large": "The body is over the limit of this server (COUNTWHEEL_MAX_BODY_BYTES).",
+    "unsupported-media-type": "Send Content-Type: application/json, in UTF-8.",
+    "invalid-token-request": "RFC 6749, section 5.2: `error` has its code.",
+    "not-settled-yet": "The node that holds the run did not answer in time. The cancel is noted: ask again.",
+    "unavailable": "PostgreSQL cannot be reached just now. Send the request again after Retry-After, with the same "
+    "Idempotency-Key: that makes it safe.",
+    "internal-error": "The fault is ours, and it is in the server's log under the request id.",
+}
+
+
+class Problem(Exception):  # noqa: N818 (RFC 9457's own word)
+    """A refusal, as the client will read it."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        *,
+        detail: str,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`kind` is one of `TITLES`; `members` are added to the document."""
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.members = dict(members or {})
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """Return the problem document."""
+        document: dict[str, Any] = {
+            "type": _DOCS + self.kind,
+            "title": TITLES[self.kind],
+            "status": self.status,
+            "detail": self.detail,
+            "instance": f"urn:uuid:{request_id}",
+        }
+        if self.errors:
+            document["errors"] = [{"detail": fault.detail, "pointer": fault.pointer} for fault in self.errors]
+        return document | self.members
+
+    def answer(self, request_id: str) -> Response:
+        """Return the response."""
+        body = json.dumps(self.document(request_id), ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return Response(body, self.status, self.headers, MEDIA_TYPE)
+
+
+def invalid_body(errors: Sequence[Fault]) -> Problem:
+    """Return the 400 that lists every fault of a body."""
+    count = len(errors)
+    return Problem(400, "invalid-body", detail=f"{count} fault{'s' if count > 1 else ''}; see errors", errors=errors)
+
+
+def invalid_parameter(name: str, detail: str) -> Problem:
+    """Return the 400 for a header, a query parameter or a part of the path."""
+    return Problem(400, "invalid-request", detail=f"{name}: {detail}")
+
+
+def of_status(status: int, detail: str | None = None) -> Problem:
+    """Return a problem for a status that the framework chose."""
+    kinds = {404: "not-found", 405: "method-not-allowed", 406: "not-acceptable", 413: "body-too-large"}
+    kind = kinds.get(status, "invalid-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error")
+    return Problem(status, kind, detail=detail or HTTPStatus(status).phrase)

@@ -1,0 +1,120 @@
+"""From a path and a method to an operation: one list, so that 405 knows every method of a path (criterion E11)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem, invalid_body, of_status
+from countwheel.api.security import accepts_json, authenticate
+from countwheel.auth.principal import Principal
+from countwheel.domain.errors import InvalidError
+from countwheel.store.database import DatabaseUnavailableError, RefusedRowError
+
+_log = structlog.get_logger(__name__)
+
+_RETRY = {"Retry-After": "1"}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+_REQUEST_ID_BYTES = 16
+
+OpenHandler = Callable[[ApiParts, Request], Awaitable[Response]]
+GuardedHandler = Callable[[ApiParts, Request, Principal], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An operation that anybody may call."""
+
+    handler: OpenHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """An operation that needs a scope."""
+
+    handler: GuardedHandler
+    scope: str
+
+
+Operation = Open | Guarded
+
+
+class Resource:
+    """A path with its methods: an ASGI application that answers every method itself."""
+
+    def __init__(self, api: ApiParts, operations: Mapping[str, Operation]) -> None:
+        self._api = api
+        self._operations = dict(operations)
+        methods = set(operations) | ({"HEAD"} if "GET" in operations else set())
+        self._allow = ", ".join(sorted(methods))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever fails becomes a problem document."""
+        request = Request(scope, receive)
+        response = await answered(self._api, request, self._answer)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        # The server leaves the body out of an answer to HEAD.
+        operation = self._operations.get("GET" if request.method == "HEAD" else request.method)
+        if operation is None:
+            problem = of_status(405, f"this path has the methods {self._allow}")
+            problem.headers["Allow"] = self._allow
+            raise problem
+        if isinstance(operation, Open):
+            return await operation.handler(self._api, request)
+        principal = authenticate(self._api, request, operation.scope)
+        accepts_json(request)
+        return await operation.handler(self._api, request, principal)
+
+
+def routes(api: ApiParts, table: Mapping[str, Mapping[str, Operation]]) -> list[Route]:
+    """Return the routes of a table. A path that ends with a slash works without it too, with no redirect (E10)."""
+    found = []
+    for path, operations in table.items():
+        resource = Resource(api, operations)
+        for spelling in {path, path.rstrip("/") or "/"}:
+            route = Route(spelling, endpoint=resource)
+            route.methods = None  # the resource answers every method, 405 included
+            found.append(route)
+    return found
+
+
+async def answered(api: ApiParts, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Return the answer, or the problem document of whatever was raised. The request id is in both."""
+    request_id = str(UUID(bytes=api.chance.token_bytes(_REQUEST_ID_BYTES), version=4))
+    try:
+        response = await answer(request)
+    except Problem as problem:
+        response = problem.answer(request_id)
+    except InvalidError as error:
+        response = invalid_body(error.faults).answer(request_id)
+    except HTTPException as error:
+        response = of_status(error.status_code, error.detail).answer(request_id)
+    except DatabaseUnavailableError as error:
+        _log.warning("database away", request_id=request_id, error=str(error))
+        detail = "the database cannot be reached: send the request again"
+        response = Problem(503, "unavailable", detail=detail, headers=_RETRY).answer(request_id)
+    except RefusedRowError as error:
+        _log.warning("row refused", request_id=request_id, error=str(error))
+        response = Problem(400, "invalid-request", detail="the database refuses a value of this request").answer(
+            request_id
+        )
+    except Exception:  # noqa: BLE001 (logged, and answered as the 500 that it is)
+        _log.exception("request failed", request_id=request_id, method=request.method, path=request.url.path)
+        detail = "the fault is ours; it is in the server's log under the id in `instance`"
+        response = Problem(500, "internal-error", detail=detail).answer(request_id)
+    response.headers["X-Request-Id"] = request_id
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,89 @@
+"""The HTTP server: uvicorn on a socket that is bound already, stopped by us and not by signals of its own."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from countwheel.api.problems import MEDIA_TYPE, of_status
+
+_BACKLOG = 2048
+_STOP_SECONDS = 10
+_KEEP_ALIVE_SECONDS = 75
+
+
+class ProblemProtocol(HttpToolsProtocol):
+    """Answers what is not HTTP with a problem document, too (criterion E1)."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer and close."""
+        document = of_status(400, msg).document("00000000-0000-0000-0000-000000000000")
+        body = json.dumps(document).encode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the composition root: the engine and the database stop with us, in order."""
+        yield
+
+
+class HttpServer:
+    """Serves an application from `__aenter__` to `__aexit__`."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        self._listener = listener
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=ProblemProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start, and return when connections are taken."""
+        self._listener.listen(_BACKLOG)
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        while not self._server.started:
+            if self._task.done():
+                self._task.result()
+                raise RuntimeError("the HTTP server ended before it had started")
+            await asyncio.sleep(0)  # noqa: TID251 (gives way; uvicorn has no event for this)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop taking connections, wait for the requests under way, and return."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    async def wait_ended(self) -> None:
+        """Return when the server has ended by itself."""
+        if self._task is not None:
+            await asyncio.shield(self._task)

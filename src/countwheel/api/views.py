@@ -1,0 +1,113 @@
+"""Rows as the API shows them. Field names and formats are the contract's (`openapi.yaml`)."""
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from countwheel.domain.run import RunStatus
+from countwheel.store.jobs import JobRow, NewJob
+from countwheel.store.ledger import AttemptRow, RunRow
+
+
+def timestamp(instant: datetime | None) -> str | None:
+    """Return RFC 3339 in UTC with milliseconds, or None."""
+    if instant is None:
+        return None
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+
+
+def new_job(job: NewJob) -> dict[str, Any]:
+    """Return the job of a 201, with the run that it was created with."""
+    return _job(
+        job,
+        state="ACTIVE",
+        labels=json.loads(job.labels),
+        updated_at=job.created_at,
+        deleted_at=None,
+        next_run=_next_run(job.run_id, job.scheduled_for, RunStatus.SCHEDULED),
+    )
+
+
+def stored_job(job: JobRow) -> dict[str, Any]:
+    """Return a job as it stands."""
+    return _job(
+        job,
+        state=job.state,
+        labels=job.labels,
+        updated_at=job.updated_at,
+        deleted_at=job.deleted_at,
+        next_run=_next_run(job.next_run_id, job.next_scheduled_for, job.next_state),
+    )
+
+
+def run(row: RunRow) -> dict[str, Any]:
+    """Return a run, live or ended. `lateness_ms` is from the nominal instant to the first attempt's start."""
+    lateness = None if row.started_at is None else (row.started_at - row.scheduled_for).total_seconds() * 1000
+    view = {
+        "run_id": str(row.run_id),
+        "job_id": str(row.job_id),
+        "status": row.status,
+        "scheduled_for": timestamp(row.scheduled_for),
+        "due_at": timestamp(row.due_at),
+        "started_at": timestamp(row.started_at),
+        "finished_at": timestamp(row.finished_at),
+        "attempt": row.attempt,
+        "http_status": row.http_status,
+        "error": row.error,
+        "trigger": row.trigger,
+        "node_id": row.node_id,
+        "lateness_ms": None if lateness is None else round(lateness, 3),
+        "deleted_at": timestamp(row.deleted_at),
+    }
+    if row.superseded_by is not None:
+        view |= {"occurrences": row.occurrences, "superseded_by": timestamp(row.superseded_by)}
+    return view
+
+
+def attempt(row: AttemptRow) -> dict[str, Any]:
+    """Return an attempt that did not simply succeed. The head of the answer is shown as text."""
+    head = row.response_head
+    return {
+        "attempt": row.attempt,
+        "fence": row.fence,
+        "started_at": timestamp(row.started_at),
+        "finished_at": timestamp(row.finished_at),
+        "node_id": row.node_id,
+        "http_status": row.http_status,
+        "error": row.error,
+        "response_head": None if head is None else head.decode("utf-8", "replace"),
+    }
+
+
+def _job(
+    job: NewJob | JobRow,
+    *,
+    state: str,
+    labels: dict[str, str],
+    updated_at: datetime,
+    deleted_at: datetime | None,
+    next_run: dict[str, Any] | None,
+) -> dict[str, Any]:
+    view: dict[str, Any] = {"job_id": str(job.job_id), "status": state}
+    for name in ("schedule_recurring", "schedule_oneoff", "timezone"):
+        if (value := getattr(job, name)) is not None:
+            view[name] = value
+    return view | {
+        "job_url": job.job_url,
+        "job_payload": json.loads(job.job_payload),
+        "name": job.name,
+        "labels": labels,
+        "timeout_seconds": job.timeout_seconds,
+        "max_attempts": job.max_attempts,
+        "created_at": timestamp(job.created_at),
+        "updated_at": timestamp(updated_at),
+        "deleted_at": timestamp(deleted_at),
+        "next_run": next_run,
+    }
+
+
+def _next_run(run_id: UUID | None, scheduled_for: datetime | None, status: str | None) -> dict[str, Any] | None:
+    if run_id is None:
+        return None
+    return {"run_id": str(run_id), "scheduled_for": timestamp(scheduled_for), "status": status}

@@ -1,0 +1,65 @@
+"""What must be there before the first request: a tenant, a signing key, and in development a client."""
+
+from datetime import datetime
+from uuid import UUID
+
+from countwheel.auth.clients import hash_secret, new_client_id, new_client_secret
+from countwheel.auth.keys import ROTATE_AFTER, SigningKey, new_signing_key
+from countwheel.auth.principal import ALL_SCOPES
+from countwheel.clock import Chance
+from countwheel.domain import ids
+from countwheel.store import access
+from countwheel.store.access import ClientRow, IssuerKeyRow
+from countwheel.store.database import Database
+from countwheel.store.sealing import Sealer
+
+DEFAULT_TENANT = "default"
+_ENTROPY_BYTES = 10
+_SIGNING_SECRET_BYTES = 32
+
+
+async def ensure_tenant(
+    database: Database, sealer: Sealer, chance: Chance, now: datetime, *, name: str = DEFAULT_TENANT
+) -> UUID:
+    """Return the tenant called `name`, made with a fresh signing secret where there is none."""
+    async with database.connection() as connection:
+        return await access.ensure_tenant(
+            connection,
+            sealer,
+            tenant_id=ids.job_id(now, chance.token_bytes(_ENTROPY_BYTES)),
+            name=name,
+            signing_secret=chance.token_bytes(_SIGNING_SECRET_BYTES),
+        )
+
+
+async def ensure_issuer_keys(database: Database, sealer: Sealer, now: datetime) -> list[SigningKey]:
+    """Return the keys of our issuer, oldest first, with a fresh one where the newest has signed long enough."""
+    async with database.transaction() as connection:
+        await access.lock_issuer_keys(connection)
+        rows = await access.issuer_keys(connection, sealer)
+        if not rows or now - rows[-1].created_at > ROTATE_AFTER:
+            fresh = new_signing_key(now)
+            rows.append(IssuerKeyRow(fresh.kid, fresh.private_key, fresh.created_at))
+            await access.add_issuer_key(connection, sealer, rows[-1])
+    return [SigningKey(row.kid, row.private_key, row.created_at) for row in rows]
+
+
+async def create_client(
+    database: Database,
+    chance: Chance,
+    *,
+    name: str,
+    tenant: str = DEFAULT_TENANT,
+    scopes: frozenset[str] = ALL_SCOPES,
+) -> tuple[str, str]:
+    """Make a client and return its id and its secret, which is shown this once and kept only as a hash.
+
+    Raises `LookupError` if there is no such tenant.
+    """
+    client_id, secret = new_client_id(chance), new_client_secret(chance)
+    async with database.connection() as connection:
+        tenant_id = await access.find_tenant(connection, tenant)
+        if tenant_id is None:
+            raise LookupError(f"there is no tenant {tenant}")
+        await access.create_client(connection, ClientRow(client_id, tenant_id, hash_secret(secret), scopes, name))
+    return client_id, secret

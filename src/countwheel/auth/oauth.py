@@ -1,0 +1,165 @@
+"""Bearer tokens, verified (RFC 6750, 8725, 9068; criteria O1, O2, O6)."""
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import GuestProtocol, RSAKey
+
+from countwheel.auth.keys import ALGORITHM, SigningKey, load_key
+from countwheel.auth.principal import Principal, parse_scope
+from countwheel.clock import Clock
+
+MAX_TOKEN_CHARACTERS = 8_192
+MAX_LEEWAY_SECONDS = 60
+
+_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_REMEMBERED = 10_000
+
+
+class InvalidTokenError(Exception):
+    """A token that opens nothing. The text may be shown: it tells what is wrong, not what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    principal: Principal
+    expires_at: float
+
+
+class TokenVerifier:
+    """Verifies the tokens of our own issuer."""
+
+    def __init__(
+        self,
+        issuer_url: str,
+        audience: str,
+        keys: Sequence[SigningKey],
+        clock: Clock,
+        *,
+        leeway_seconds: int = 30,
+    ) -> None:
+        """`leeway_seconds` is for clocks that differ. Raises `ValueError` over a minute (criterion O6)."""
+        if not 0 <= leeway_seconds <= MAX_LEEWAY_SECONDS:
+            raise ValueError(f"leeway_seconds must be from 0 to {MAX_LEEWAY_SECONDS}")
+        self._issuer_url = issuer_url
+        self._audience = audience
+        self._keys = {key.kid: load_key(key) for key in keys}
+        self._clock = clock
+        self._leeway_seconds = leeway_seconds
+        # What was verified once is remembered until it expires: a signature costs a hundred times a look-up.
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    def verify(self, token: str) -> Principal:
+        """Return who the token stands for. Raises `InvalidTokenError`, whatever is wrong with it."""
+        now = self._clock.now().timestamp()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._verified.get(digest)
+        if known is None:
+            known = self._verify(token, now)
+            self._verified[digest] = known
+            if len(self._verified) > _REMEMBERED:
+                self._verified.popitem(last=False)
+        if now >= known.expires_at + self._leeway_seconds:
+            self._verified.pop(digest, None)
+            raise InvalidTokenError("the token has expired")
+        return known.principal
+
+    def _verify(self, token: str, now: float) -> _Verified:
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise InvalidTokenError("the token is too long")
+        if _COMPACT.fullmatch(token) is None:
+            raise InvalidTokenError("not a signed token in compact form")
+        try:
+            decoded = jwt.decode(token, self._key_of, algorithms=[ALGORITHM])
+        except InvalidTokenError:
+            raise
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise InvalidTokenError("the token's form or signature is wrong") from error
+        _check_type(decoded.header)
+        return self._check_claims(decoded.claims, now)
+
+    def _key_of(self, guest: GuestProtocol) -> RSAKey:
+        # By our own key id alone: jku, x5u, x5c and jwk in a header are never followed.
+        kid = guest.headers().get("kid")
+        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if key is None:
+            raise InvalidTokenError("the token was signed with a key that is not known here")
+        return key
+
+    def _check_claims(self, claims: dict[str, Any], now: float) -> _Verified:
+        _require(claims.get("iss") == self._issuer_url, "the token is from another issuer")
+        _require(self._audience in _audiences(claims.get("aud")), "the token is for another audience")
+        expires_at = _number(claims, "exp")
+        for name in ("iat", "nbf"):
+            if name in claims:
+                _require(_number(claims, name) <= now + self._leeway_seconds, "the token is from the future")
+        client_id, subject = claims.get("client_id"), claims.get("sub")
+        _require(_is_text(client_id) and _is_text(subject), "the token names no client")
+        tenant, scope = claims.get("tenant"), claims.get("scope", "")
+        _require(isinstance(tenant, str) and isinstance(scope, str), "the token names no tenant or scope")
+        try:
+            principal = Principal(UUID(str(tenant)), str(client_id), parse_scope(str(scope)))
+        except ValueError as error:
+            raise InvalidTokenError("the token names no tenant or scope") from error
+        return _Verified(principal, expires_at)
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the token of an `Authorization` header (RFC 6750 §2.1), or None where there is no header.
+
+    Raises `InvalidTokenError` for another scheme or a malformed header.
+    """
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip(" ")
+    if scheme.lower() != "bearer" or _B64TOKEN.fullmatch(token) is None:
+        raise InvalidTokenError("the Authorization header must be: Bearer TOKEN")
+    return token
+
+
+def challenge(*, error: str | None = None, description: str | None = None, scope: str | None = None) -> str:
+    """Return the value of `WWW-Authenticate` (RFC 6750 §3; criterion E3)."""
+    parts = ['realm="countwheel"']
+    for name, value in (("error", error), ("error_description", description), ("scope", scope)):
+        if value is not None:
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            parts.append(f'{name}="{escaped}"')
+    return "Bearer " + ", ".join(parts)
+
+
+def _check_type(header: dict[str, Any]) -> None:
+    kind = header.get("typ")
+    _require(isinstance(kind, str) and kind.lower() in _TYPES, "not an access token")
+    _require("crit" not in header, "the token asks for extensions that are not known here")
+
+
+def _audiences(claim: object) -> list[str]:
+    if isinstance(claim, str):
+        return [claim]
+    return [entry for entry in claim if isinstance(entry, str)] if isinstance(claim, list) else []
+
+
+def _number(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 (NaN)
+        raise InvalidTokenError(f"the token's {name} is missing or no number")
+    return float(min(value, 1e15))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _require(condition: bool, description: str) -> None:  # noqa: FBT001 (reads as a sentence)
+    if not condition:
+        raise InvalidTokenError(description)

@@ -1,0 +1,61 @@
+"""`countwheel`: the commands."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from countwheel import __version__
+
+app = App(name="countwheel", help="A distributed job scheduler.", version=__version__)
+db = App(name="db", help="The database schema.")
+app.command(db)
+
+
+def main() -> None:
+    """Run the command that was asked for."""
+    app()
+
+
+@app.command
+def dev(
+    *, demo: Annotated[bool, Parameter(help="Schedule a call to the server's own echo every 10 s.")] = False
+) -> None:
+    """Start a server with its own PostgreSQL, for development: http://127.0.0.1:8080, loopback targets allowed."""
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_dev(demo=demo))
+
+
+@app.command
+def serve() -> None:
+    """Start a node on the PostgreSQL of COUNTWHEEL_DATABASE_URL."""
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_serve())
+
+
+@app.command
+def token(
+    *, scope: Annotated[str | None, Parameter(help="Scopes, with spaces between; all by default.")] = None
+) -> None:
+    """Print an access token for the local server on standard output, and nothing else."""
+    from countwheel.cli.token import print_token  # noqa: PLC0415 (quick --help)
+
+    sys.exit(print_token(scope))
+
+
+@db.command
+def migrate() -> None:
+    """Bring the schema of COUNTWHEEL_DATABASE_URL up to date. Safe to repeat, and on several nodes at once."""
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_migrate())
+
+
+@db.command
+def status() -> None:
+    """Show which migrations the schema has. Exit code 0 if it is up to date, 1 if not."""
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_status())

@@ -1,0 +1,170 @@
+"""Settings: read once, from the environment and from an optional file, then frozen.
+
+The file is TOML, named by `COUNTWHEEL_CONFIG`; its keys are the variables' names without the prefix, in lower case. The
+environment wins over the file.
+"""
+
+import base64
+import binascii
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+PREFIX = "COUNTWHEEL_"
+
+_LOOPBACK = "127.0.0.0/8,::1/128"
+_SECRET_KEY_BYTES = 32
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used: which one, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set from outside. Units stand last in the names."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data_dir: Path = Path("./.countwheel")
+    database_url: str = ""
+    public_url: str = ""
+    """The issuer of our tokens; by default http://HOST:PORT."""
+    audience: str = "countwheel"
+    pg_bin: Path | None = None
+    secret_key: bytes = b""
+    retention_days: int = 30
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    allow_http_targets: bool = False
+    require_idempotency_key: bool = False
+    max_body_bytes: int = 1_048_576
+    concurrency: int = 256
+    database_connections: int = 8
+    lease_seconds: float = 6.0
+    stop_grace_seconds: float = 30.0
+    token_lifetime_seconds: int = 3600
+    log_format: str = "text"
+    log_level: str = "info"
+    unknown: tuple[str, ...] = field(default=())
+    """Names that looked like settings and are none: a mistyped setting must not be silent."""
+
+    @property
+    def url(self) -> str:
+        """Where this server is reached."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def issuer_url(self) -> str:
+        """The `iss` of the tokens that this deployment issues."""
+        return self.public_url or self.url
+
+
+def read_settings(environment: Mapping[str, str], *, development: bool) -> Settings:
+    """Return the settings. In development, loopback and plain-http targets are allowed unless set otherwise.
+
+    Raises `SettingError` that names the variable and what would be right.
+    """
+    given = _from_file(environment.get(f"{PREFIX}CONFIG", ""))
+    given |= {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name not in {f"{PREFIX}CONFIG", f"{PREFIX}URL"}
+    }
+    if development:
+        given = {"allowed_networks": _LOOPBACK, "allow_http_targets": "true"} | given
+    known = {entry.name for entry in fields(Settings)} - {"unknown"}
+    values = {name: _convert(name, text) for name, text in given.items() if name in known}
+    return Settings(**values, unknown=tuple(sorted(set(given) - known)))  # type: ignore[arg-type] # by name, checked above
+
+
+def _from_file(path: str) -> dict[str, str]:
+    if not path:
+        return {}
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"COUNTWHEEL_CONFIG: cannot read {path}: {error}") from error
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in document.items()}
+
+
+def _convert(name: str, text: str) -> object:
+    variable = PREFIX + name.upper()
+    if name in _WHOLE_NUMBERS:
+        return _whole_number(variable, text, *_WHOLE_NUMBERS[name])
+    if name in _SECONDS:
+        return _seconds(variable, text, *_SECONDS[name])
+    if name in _SWITCHES:
+        return _switch(variable, text)
+    if name in _CHOICES:
+        return _choice(variable, text, _CHOICES[name])
+    if name in {"data_dir", "pg_bin"}:
+        return Path(text).expanduser() if text else None
+    if name == "allowed_networks":
+        return _networks(variable, text)
+    if name == "secret_key":
+        return _secret_key(variable, text)
+    return text.rstrip("/") if name == "public_url" else text
+
+
+_WHOLE_NUMBERS = {
+    "port": (1, 65_535),
+    "retention_days": (1, 3_650),
+    "max_body_bytes": (1_024, 64 * 1_048_576),
+    "concurrency": (1, 10_000),
+    "database_connections": (2, 100),
+    "token_lifetime_seconds": (60, 86_400),
+}
+_SECONDS = {"lease_seconds": (3.0, 600.0), "stop_grace_seconds": (0.0, 3_600.0)}
+_SWITCHES = {"allow_http_targets", "require_idempotency_key"}
+_CHOICES = {"log_format": ("text", "json"), "log_level": ("debug", "info", "warning", "error")}
+
+
+def _whole_number(variable: str, text: str, low: int, high: int) -> int:
+    if text.strip().isascii() and text.strip().isdigit() and low <= int(text) <= high:
+        return int(text)
+    raise SettingError(f"{variable}: {text!r} is not a whole number from {low} to {high}")
+
+
+def _seconds(variable: str, text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if low <= value <= high:
+        return value
+    raise SettingError(f"{variable}: {text!r} is not a number of seconds from {low:g} to {high:g}")
+
+
+def _switch(variable: str, text: str) -> bool:
+    match text.strip().lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off" | "":
+            return False
+        case _:
+            raise SettingError(f"{variable}: {text!r} is neither true nor false")
+
+
+def _choice(variable: str, text: str, choices: tuple[str, ...]) -> str:
+    if text in choices:
+        return text
+    raise SettingError(f"{variable}: {text!r} is not one of {', '.join(choices)}")
+
+
+def _networks(variable: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise SettingError(f"{variable}: {error}; give CIDRs with commas between, like 10.0.0.0/8,fd00::/8") from error
+
+
+def _secret_key(variable: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise SettingError(f"{variable}: not base64; make one with: openssl rand -base64 32") from error
+    if len(key) != _SECRET_KEY_BYTES:
+        raise SettingError(f"{variable}: {len(key)} bytes, not 32; make one with: openssl rand -base64 32")
+    return key

@@ -1,0 +1,61 @@
+"""Identities that are computed, not handed out.
+
+A run's id *is* its occurrence: a UUID (version 8, RFC 9562) whose leading 48 bits are the milliseconds of
+`scheduled_for` and whose rest is a hash of (job, instant, trigger). The same occurrence has the same id on every node,
+ids sort by time, and an occurrence can be named before its row exists.
+"""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from countwheel.domain.run import Trigger
+
+BUCKETS = 8
+"""How many parts the due index is split into; a power of two, fixed by a CHECK constraint on `runs`."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_HASH_BITS = 80
+_VERSION_MASK = 0xF << 76
+_VARIANT_MASK = 0x3 << 62
+
+
+def milliseconds_of(instant: datetime) -> int:
+    """Return whole milliseconds since 1970-01-01T00:00:00Z, exactly (no float on the way)."""
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def instant_of(milliseconds: int) -> datetime:
+    """Return the instant of `milliseconds` since 1970. Raises `OverflowError` beyond the year 9999."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def run_id(job_id: UUID, scheduled_for: datetime, trigger: Trigger) -> UUID:
+    """Return the id of the run of `job_id` for the occurrence `scheduled_for` (whole milliseconds, from 1970 on)."""
+    milliseconds = milliseconds_of(scheduled_for)
+    digest = hashlib.sha256(b"%b%d %b" % (job_id.bytes, milliseconds, trigger.encode())).digest()
+    return _stamped(milliseconds, int.from_bytes(digest[:10]), version=8)
+
+
+def job_id(created_at: datetime, entropy: bytes) -> UUID:
+    """Return a new job's id: UUID version 7 from its creation time and at least 10 unguessable bytes."""
+    return _stamped(milliseconds_of(created_at), int.from_bytes(entropy[:10]), version=7)
+
+
+def scheduled_for_of(run: UUID) -> datetime | None:
+    """Return the instant that a run's id claims to stand for, or None where no id of ours could say that."""
+    try:
+        return instant_of(run.int >> _HASH_BITS)
+    except OverflowError:
+        return None
+
+
+def bucket_of(run: UUID) -> int:
+    """Return which part of the due index a run belongs to, evenly spread."""
+    return run.int % BUCKETS
+
+
+def _stamped(milliseconds: int, low_bits: int, *, version: int) -> UUID:
+    bits = low_bits & ~(_VERSION_MASK | _VARIANT_MASK)
+    return UUID(int=milliseconds << _HASH_BITS | bits | version << 76 | 0b10 << 62)

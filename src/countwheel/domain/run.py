@@ -1,0 +1,51 @@
+"""A run: the durable work for one occurrence, its states, and the ways between them."""
+
+from enum import StrEnum
+
+
+class Trigger(StrEnum):
+    """Why a run exists. Part of the run's id: never rename one."""
+
+    SCHEDULE = "schedule"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. The values are the API's and the ledger's."""
+
+    SCHEDULED = "SCHEDULED"
+    CLAIMED = "CLAIMED"
+    RUNNING = "RUNNING"
+    RETRYING = "RETRYING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    SKIPPED = "SKIPPED"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+
+
+LIVE = frozenset({RunStatus.SCHEDULED, RunStatus.CLAIMED, RunStatus.RUNNING, RunStatus.RETRYING})
+"""The states of a row in `runs`; every other state is an end, and its row is in `run_history`."""
+
+ENDED = frozenset(RunStatus) - LIVE
+
+TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.SCHEDULED: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
+    RunStatus.CLAIMED: frozenset(
+        {
+            RunStatus.RUNNING,
+            RunStatus.SCHEDULED,  # released at a graceful stop, or its node's lease ended
+            RunStatus.RETRYING,  # answered, or its node's lease ended, before the call was old enough to show RUNNING
+            RunStatus.SUCCEEDED,
+            RunStatus.FAILED,
+            RunStatus.CANCELED,
+            RunStatus.SKIPPED,
+            RunStatus.EXPIRED,
+        }
+    ),
+    RunStatus.RUNNING: frozenset(
+        {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.RETRYING, RunStatus.CANCELED, RunStatus.UNKNOWN}
+    ),
+    RunStatus.RETRYING: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
+} | {status: frozenset() for status in ENDED}
+"""Every way a run may go. `docs/architecture.md` draws this table; a test keeps the two alike."""

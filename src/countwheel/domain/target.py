@@ -1,0 +1,44 @@
+"""Targets: the URLs that may be called, as far as their text tells. Who they resolve to is the guard's question."""
+
+import re
+from functools import lru_cache
+from ipaddress import IPv6Address
+from urllib.parse import urlsplit
+
+MAX_URL_CHARACTERS = 2048
+
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = rf"{_LABEL}(?:\.{_LABEL}){{0,20}}\.?"
+_H16 = "[0-9A-Fa-f]{1,4}"
+_IPV6 = "|".join(
+    [
+        f"(?:{_H16}:){{7}}{_H16}",
+        *(f"(?:{_H16}:){{{left}}}(?::{_H16}){{1,{7 - left}}}" for left in range(1, 7)),
+        f":(?::{_H16}){{1,7}}",
+        f"(?:{_H16}:){{1,7}}:",
+        "::",
+    ]
+)
+_PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_PATH = r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*"
+
+TARGET_PATTERN = rf"^[hH][tT][tT][pP][sS]?://(?:{_HOST}|\[(?:{_IPV6})\])(?::{_PORT})?(?:[/?]{_PATH})?$"
+"""What the contract says a target looks like: http or https, no user name, no fragment."""
+
+_MATCHER = re.compile(TARGET_PATTERN, re.ASCII)
+
+
+def target_fault(url: str) -> str | None:
+    """Return what is wrong with a URL as a target, or None."""
+    if len(url) > MAX_URL_CHARACTERS:
+        return f"longer than {MAX_URL_CHARACTERS} characters"
+    if _MATCHER.fullmatch(url) is None:
+        return "not a URL to call: give http:// or https://, a host, and no user name, fragment or space"
+    return None
+
+
+@lru_cache(maxsize=4096)
+def target_host(url: str) -> str:
+    """Return the host of a valid target in lower case, without port, brackets and final dot."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    return str(IPv6Address(host)) if ":" in host else host

@@ -1,0 +1,146 @@
+"""Takes due runs for this node a little ahead of their time, and keeps every chain going.
+
+Claiming a recurring job's run and inserting its next occurrence are one transaction: a chain that is not re-armed is a
+silent stop. What planning decides not to send is ended in the same transaction, with its reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from countwheel.domain import ids, planning
+from countwheel.domain.run import RunStatus, Trigger
+from countwheel.domain.schedule import Recurring, parse_recurring
+from countwheel.engine.context import Context
+from countwheel.engine.held import Held
+from countwheel.engine.timer import Timer
+from countwheel.store import runs
+from countwheel.store.database import Connection
+from countwheel.store.runs import ClaimedRun, ClaimSize, FinishedRun, NewOccurrence
+
+_log = structlog.get_logger(__name__)
+
+_SMALL: ClaimSize = 8
+_LARGE: ClaimSize = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    run: ClaimedRun
+    plan: planning.Plan
+
+
+class Claimer:
+    """Claims within the look-ahead, as long as there is room."""
+
+    def __init__(self, context: Context, timer: Timer) -> None:
+        self._context = context
+        self._timer = timer
+        self._more_is_due = True
+
+    async def run_once(self) -> float:
+        """Claim one batch, if anything is due and there is room. Returns seconds to wait."""
+        room = self._context.settings.max_held - len(self._context.held)
+        if room < _SMALL * ids.BUCKETS or not self._context.node.has_lease():
+            return self._context.settings.poll_every_seconds / 5
+        if not self._more_is_due and not await self._is_anything_due():
+            return self._context.settings.poll_every_seconds
+        size = _LARGE if room >= _LARGE * ids.BUCKETS else _SMALL
+        claimed = await self._claim(size)
+        # A full bucket may hide more; anything less and the next look is soon enough.
+        self._more_is_due = len(claimed) >= size
+        for run in claimed:
+            self._take_in(run)
+        return 0.0 if self._more_is_due else self._context.settings.poll_every_seconds
+
+    async def _is_anything_due(self) -> bool:
+        async with self._context.database.connection() as connection:
+            next_due = await runs.next_due(connection)
+        if next_due is None:
+            return False
+        horizon = timedelta(seconds=self._context.settings.look_ahead_seconds)
+        return next_due <= self._context.database_time.at(self._context.clock.monotonic()) + horizon
+
+    async def _claim(self, size: ClaimSize) -> list[ClaimedRun]:
+        """Claim and obey the plans in one transaction; return what is to be sent."""
+        async with self._context.database.transaction() as connection:
+            claimed = await runs.claim(
+                connection,
+                node_id=self._context.node.node_id,
+                look_ahead_seconds=self._context.settings.look_ahead_seconds,
+                size=size,
+            )
+            if not claimed:
+                return []
+            planned = await self._plan(connection, claimed)
+            occurrences = [_occurrence(entry) for entry in planned if entry.plan.following is not None]
+            if occurrences:
+                await runs.insert_occurrences(connection, occurrences)
+            endings = [_finished(entry) for entry in planned if entry.plan.ending is not None]
+            if endings:
+                await runs.finish(connection, endings)
+        return [entry.run for entry in planned if entry.plan.ending is None]
+
+    async def _plan(self, connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
+        arming = [run.job_id for run in claimed if run.schedule_recurring is not None and run.fence == 1]
+        # A statement of its own: its snapshot is later than the claim's locks (see store/cancellation.py).
+        cancelled = await runs.find_cancelled(connection, arming) if arming else {}
+        return [_Planned(run, _plan(run, cancelled)) for run in claimed]
+
+    def _take_in(self, run: ClaimedRun) -> None:
+        held = Held(run, self._context.database_time.monotonic_of(run.due_at))
+        self._context.held.add(held)
+        self._timer.hold(held)
+
+
+def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planning.Plan:
+    try:
+        candidate = planning.Candidate(
+            scheduled_for=run.scheduled_for,
+            first_claim=run.fence == 1,
+            job_active=run.job_active,
+            cancel_requested=run.cancel_requested,
+            lost_attempts=run.lost_attempts,
+            schedule=_schedule(run),
+        )
+        return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
+    except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
+        # One poison row must not stop the batch: it is parked with its reason, the rest go on.
+        _log.exception("run cannot be planned and is parked", run_id=str(run.run_id), job_id=str(run.job_id))
+        return planning.Plan(planning.Ending(RunStatus.FAILED, f"parked: it cannot be planned ({error})"))
+
+
+def _schedule(run: ClaimedRun) -> Recurring | None:
+    return parse_recurring(run.schedule_recurring, run.timezone) if run.schedule_recurring is not None else None
+
+
+def _occurrence(entry: _Planned) -> NewOccurrence:
+    following = entry.plan.following
+    if following is None:
+        raise AssertionError("only for plans with a following occurrence")
+    run_id = ids.run_id(entry.run.job_id, following, Trigger.SCHEDULE)
+    return NewOccurrence(entry.run.job_id, run_id, entry.run.tenant_id, ids.bucket_of(run_id), following)
+
+
+def _finished(entry: _Planned) -> FinishedRun:
+    ending = entry.plan.ending
+    if ending is None:
+        raise AssertionError("only for plans with an ending")
+    return FinishedRun(
+        job_id=entry.run.job_id,
+        run_id=entry.run.run_id,
+        fence=entry.run.fence,
+        status=ending.status,
+        started_at=None,
+        finished_at=entry.run.claimed_at,
+        http_status=None,
+        error=ending.reason,
+        response_head=None,
+        occurrences=ending.occurrences,
+        superseded_by=ending.superseded_by,
+        one_off=entry.run.schedule_recurring is None,
+        sent=False,
+    )

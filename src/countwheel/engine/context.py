@@ -1,0 +1,23 @@
+"""What the services of one node share."""
+
+from dataclasses import dataclass
+
+from countwheel.clock import Chance, Clock
+from countwheel.engine.database_time import DatabaseTime
+from countwheel.engine.held import HeldRuns
+from countwheel.engine.node import Node
+from countwheel.engine.settings import EngineSettings
+from countwheel.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The node, what it holds, and its ways to the world."""
+
+    database: Database
+    clock: Clock
+    chance: Chance
+    database_time: DatabaseTime
+    settings: EngineSettings
+    node: Node
+    held: HeldRuns

@@ -1,0 +1,71 @@
+"""The database's clock, as a node knows it between two round trips.
+
+Database time decides what is due. A sample is a monotonic reading before and after a statement that returned the
+database's clock: at the later reading the database's time was *at least* what it said. Counting from there gives a
+lower bound, so that nothing is ever sent early; it lags the truth by the round trip at most. The sample with the
+shortest round trip of the last seconds is used.
+"""
+
+from collections import deque
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+_WINDOW_SECONDS = 10.0
+_STEP_TOLERANCE_SECONDS = 0.002
+
+
+class _Sample(NamedTuple):
+    asked_at: float
+    answered_at: float
+    database_time: datetime
+
+    def lower_bound(self, monotonic: float) -> datetime:
+        return self.database_time + timedelta(seconds=monotonic - self.answered_at)
+
+    def upper_bound(self, monotonic: float) -> datetime:
+        return self.database_time + timedelta(seconds=monotonic - self.asked_at)
+
+
+class UnknownDatabaseTimeError(Exception):
+    """The database's time has not been measured yet."""
+
+
+class DatabaseTime:
+    """A lower bound of the database's clock at any monotonic moment."""
+
+    def __init__(self) -> None:
+        self._samples: deque[_Sample] = deque(maxlen=256)
+        self._best: _Sample | None = None
+
+    def observe(self, *, asked_at: float, database_time: datetime, answered_at: float) -> None:
+        """Take a measurement: monotonic seconds before and after, and what the database's clock said in between."""
+        sample = _Sample(asked_at, answered_at, database_time)
+        if self._best is not None and _contradicts(sample, self._best):
+            self._samples.clear()  # the database's clock was set back: what was measured before says nothing now
+        self._samples.append(sample)
+        while self._samples[0].answered_at < answered_at - _WINDOW_SECONDS:
+            self._samples.popleft()
+        # Of all that is known the highest lower bound is the nearest to the truth.
+        self._best = max(self._samples, key=lambda known: known.lower_bound(answered_at))
+
+    def at(self, monotonic: float) -> datetime:
+        """Return the database's time at a monotonic moment: never later than the truth.
+
+        Raises `UnknownDatabaseTimeError` before the first measurement.
+        """
+        return self._measured().lower_bound(monotonic)
+
+    def monotonic_of(self, instant: datetime) -> float:
+        """Return the monotonic moment at which the database's time is certain to have reached `instant`."""
+        best = self._measured()
+        return best.answered_at + (instant - best.database_time).total_seconds()
+
+    def _measured(self) -> _Sample:
+        if self._best is None:
+            raise UnknownDatabaseTimeError("the database's time has not been measured yet")
+        return self._best
+
+
+def _contradicts(sample: _Sample, best: _Sample) -> bool:
+    slack = timedelta(seconds=_STEP_TOLERANCE_SECONDS)
+    return sample.upper_bound(sample.answered_at) + slack < best.lower_bound(sample.answered_at)

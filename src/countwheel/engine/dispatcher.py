@@ -1,0 +1,234 @@
+"""Sends what is due: a bounded number of calls at once, each judged and handed to the recorder.
+
+One run reads as a pipeline: lease -> overlap -> sign -> send -> decide -> record. Every error ends in a record: a run
+is never dropped because something here went wrong, only because the right to it was lost.
+"""
+
+import asyncio
+from collections import deque
+from datetime import datetime
+
+import structlog
+
+from countwheel.delivery.request import Delivery, build_call
+from countwheel.delivery.sender import Sender
+from countwheel.domain import outcome
+from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
+from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded
+from countwheel.domain.policy import RetryPolicy
+from countwheel.domain.run import RunStatus
+from countwheel.engine.context import Context
+from countwheel.engine.held import Held, Phase
+from countwheel.engine.recorder import Recorder
+from countwheel.engine.secrets import SigningSecrets
+from countwheel.store import runs
+from countwheel.store.runs import FinishedRun, RetriedRun
+
+_log = structlog.get_logger(__name__)
+
+OVERLAP_REASON = "overlap: an earlier run of this job had not ended (overlap policy skip)"
+CANCEL_REASON = "cancelled by request"
+ABORT_REASON = "cancelled by request while its call was under way: the target may have received it"
+
+_ERROR_CHARACTERS = 1_000
+
+
+class Dispatcher:
+    """Starts calls when they are due and there is a free slot."""
+
+    def __init__(
+        self, context: Context, recorder: Recorder, secrets: SigningSecrets, sender: Sender, *, user_agent: str
+    ) -> None:
+        self._context = context
+        self._recorder = recorder
+        self._secrets = secrets
+        self._sender = sender
+        self._user_agent = user_agent
+        self._ready: deque[Held] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def submit(self, held: Held) -> None:
+        """Take a run whose millisecond has come."""
+        held.phase = Phase.READY
+        self._ready.append(held)
+        self._start_what_fits()
+
+    def cancel(self, held: Held) -> None:
+        """Stop a held run: before its call it is never sent, during it the call is aborted."""
+        if held.cancelled or held.phase is Phase.RECORDING:
+            return
+        held.cancelled = True
+        if held.task is not None:
+            held.task.cancel()
+        else:
+            self._recorder.put(held, self._ended(held, RunStatus.CANCELED, CANCEL_REASON, sent=False))
+
+    def drop_all(self) -> None:
+        """Forget everything that is held: the lease is lost, and others have the right to it."""
+        for held in self._context.held:
+            if held.task is not None:
+                held.task.cancel()
+            self._context.held.drop(held)
+        self._ready.clear()
+
+    async def wait_for_calls(self, seconds: float) -> None:
+        """Wait until no call is under way, `seconds` at the most, then abort what is left; it will be tried again."""
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def take_unsent(self) -> list[Held]:
+        """Return what is held and not under way, and forget it: it is to be released."""
+        unsent = self._context.held.in_phase(Phase.WAITING, Phase.READY)
+        for held in unsent:
+            self._context.held.drop(held)
+        self._ready.clear()
+        return unsent
+
+    def _start_what_fits(self) -> None:
+        while self._ready and len(self._under_way) < self._context.settings.concurrency:
+            held = self._ready.popleft()
+            if held.phase is not Phase.READY or held.cancelled:
+                continue
+            held.phase = Phase.SENDING
+            held.task = asyncio.get_running_loop().create_task(self._dispatch(held))
+            self._under_way.add(held.task)
+            held.task.add_done_callback(self._slot_is_free)
+
+    def _slot_is_free(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("dispatch failed beyond its own care", error=repr(error))
+        self._start_what_fits()
+
+    async def _dispatch(self, held: Held) -> None:
+        """Take one run from its due moment to its record."""
+        started_at: datetime | None = None
+        try:
+            if not self._context.node.has_lease():
+                self._context.held.drop(held)  # the right to it has ended: recovery frees the row, a peer takes it
+                return
+            if held.run.overlapping and await self._still_overlaps(held):
+                self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, OVERLAP_REASON, sent=False))
+                return
+            secret = await self._secrets.of(held.run.tenant_id)
+            held.sending_since = self._context.clock.monotonic()
+            started_at = self._context.database_time.at(held.sending_since)
+            result = await self._send(held, secret, started_at)
+            self._judge(held, result, started_at)
+        except asyncio.CancelledError:
+            self._aborted(held, started_at)
+        except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
+            _log.exception("dispatch failed", run_id=str(held.run.run_id), job_id=str(held.run.job_id))
+            sent = started_at is not None
+            failure = Failure(FailureKind.PROTOCOL, f"internal error: {error!r}", maybe_sent=sent)
+            self._judge(held, failure, started_at or self._now())
+
+    async def _still_overlaps(self, held: Held) -> bool:
+        async with self._context.database.connection() as connection:
+            return bool(await runs.still_overlapping(connection, [(held.run.job_id, held.run.run_id)]))
+
+    async def _send(self, held: Held, secret: bytes, started_at: datetime) -> AttemptResult:
+        run = held.run
+        delivery = Delivery(
+            run_id=run.run_id,
+            job_id=run.job_id,
+            attempt=run.attempt,
+            fence=run.fence,
+            scheduled_for=run.scheduled_for,
+            trigger=run.trigger,
+            url=run.job_url,
+            body=run.job_payload.encode(),
+            timeout_seconds=run.timeout_seconds,
+        )
+        call = build_call(delivery, secrets=[secret], now=started_at, user_agent=self._user_agent)
+        return await self._sender.send(call)
+
+    def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
+        run = held.run
+        attempts = AttemptsSoFar(made=run.attempt - run.lost_attempts, first_started_at=run.started_at or started_at)
+        decided: Outcome = outcome.decide(
+            result,
+            RetryPolicy(max_attempts=run.max_attempts),
+            attempts,
+            now=self._now(),
+            jitter=self._context.chance.uniform(0.0, 1.0),
+        )
+        match decided:
+            case Succeeded():
+                record: FinishedRun | RetriedRun = self._ended(
+                    held, RunStatus.SUCCEEDED, None, sent=True, result=result, started_at=started_at
+                )
+            case Failed(error):
+                record = self._ended(held, RunStatus.FAILED, error, sent=True, result=result, started_at=started_at)
+            case RetryAt(due_at, error):
+                record = self._again(held, due_at, error, result=result, started_at=started_at)
+        self._recorder.put(held, record)
+
+    def _aborted(self, held: Held, started_at: datetime | None) -> None:
+        if held.run.run_id not in self._context.held:
+            return  # dropped with the lease: not ours to record
+        if held.cancelled:
+            sent = started_at is not None
+            reason = ABORT_REASON if sent else CANCEL_REASON
+            self._recorder.put(held, self._ended(held, RunStatus.CANCELED, reason, sent=sent, started_at=started_at))
+            return
+        error = "lost: the node stopped before the answer came"
+        self._recorder.put(
+            held, self._again(held, self._now(), error, result=None, started_at=started_at or self._now())
+        )
+
+    def _ended(
+        self,
+        held: Held,
+        status: RunStatus,
+        error: str | None,
+        *,
+        sent: bool,
+        result: AttemptResult | None = None,
+        started_at: datetime | None = None,
+    ) -> FinishedRun:
+        response = result if isinstance(result, Response) else None
+        return FinishedRun(
+            job_id=held.run.job_id,
+            run_id=held.run.run_id,
+            fence=held.run.fence,
+            status=status,
+            started_at=started_at,
+            finished_at=self._now(),
+            http_status=response.status if response else None,
+            error=_storable(error) if error is not None else None,
+            response_head=response.head if response else None,
+            occurrences=1,
+            superseded_by=None,
+            one_off=held.run.schedule_recurring is None,
+            sent=sent,
+        )
+
+    def _again(
+        self, held: Held, due_at: datetime, error: str, *, result: AttemptResult | None, started_at: datetime
+    ) -> RetriedRun:
+        response = result if isinstance(result, Response) else None
+        return RetriedRun(
+            job_id=held.run.job_id,
+            run_id=held.run.run_id,
+            fence=held.run.fence,
+            due_at=due_at,
+            started_at=started_at,
+            finished_at=self._now(),
+            http_status=response.status if response else None,
+            error=_storable(error),
+            response_head=response.head if response else None,
+        )
+
+    def _now(self) -> datetime:
+        return self._context.database_time.at(self._context.clock.monotonic())
+
+
+def _storable(error: str) -> str:
+    """Make an error text that PostgreSQL takes: no NUL, valid UTF-8, bounded."""
+    text = error[:_ERROR_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,132 @@
+"""The services of a node, started together and stopped in the right order."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from countwheel.clock import Chance, Clock
+from countwheel.delivery.sender import Sender
+from countwheel.engine.announcer import Announcer
+from countwheel.engine.canceller import Canceller
+from countwheel.engine.claimer import Claimer
+from countwheel.engine.context import Context
+from countwheel.engine.database_time import DatabaseTime
+from countwheel.engine.dispatcher import Dispatcher
+from countwheel.engine.held import HeldRuns
+from countwheel.engine.node import Node
+from countwheel.engine.pruner import Pruner
+from countwheel.engine.recorder import Recorder
+from countwheel.engine.recovery import Recovery
+from countwheel.engine.secrets import SigningSecrets
+from countwheel.engine.service import RunOnce, supervise
+from countwheel.engine.settings import EngineSettings
+from countwheel.engine.sweeper import Sweeper
+from countwheel.engine.timer import Timer
+from countwheel.store import runs
+from countwheel.store.database import Database
+from countwheel.store.runs import HeldRun
+from countwheel.store.sealing import Sealer
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineParts:
+    """What an engine is made with. The composition root chooses each."""
+
+    database: Database
+    clock: Clock
+    chance: Chance
+    sender: Sender
+    sealer: Sealer
+    settings: EngineSettings
+    host: str
+    pid: int
+    version: str
+
+
+class Engine:
+    """A node at work: claims, sends, records, recovers."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self._parts = parts
+        database, clock, settings = parts.database, parts.clock, parts.settings
+        self.database_time = DatabaseTime()
+        self.held = HeldRuns()
+        self.node = Node(
+            database,
+            clock,
+            parts.chance,
+            self.database_time,
+            settings,
+            host=parts.host,
+            pid=parts.pid,
+            version=parts.version,
+        )
+        context = Context(database, clock, parts.chance, self.database_time, settings, self.node, self.held)
+        self.recorder = Recorder(context)
+        self.dispatcher = Dispatcher(
+            context,
+            self.recorder,
+            SigningSecrets(database, parts.sealer, clock),
+            parts.sender,
+            user_agent=f"Countwheel/{parts.version}",
+        )
+        self.timer = Timer(clock, self.dispatcher.submit)
+        self.claimer = Claimer(context, self.timer)
+        self.canceller = Canceller(context, self.dispatcher)
+        self.announcer = Announcer(context)
+        self.recovery = Recovery(context)
+        self.sweeper = Sweeper(context)
+        self.pruner = Pruner(context)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Register the node and start every service. Raises `DatabaseUnavailableError` if the database is away."""
+        await self.pruner.run_once()  # today's partitions, before the first record
+        if self._parts.settings.owns_database:
+            await self.recovery.take_over_predecessors()
+        await self.node.register()
+        services: dict[str, RunOnce] = {
+            "node": self.renew_once,
+            "claimer": self.claimer.run_once,
+            "recorder": self.recorder.run_once,
+            "canceller": self.canceller.run_once,
+            "announcer": self.announcer.run_once,
+            "recovery": self.recovery.run_once,
+            "sweeper": self.sweeper.run_once,
+            "pruner": self.pruner.run_once,
+        }
+        for name, run_once in services.items():
+            self._tasks[name] = asyncio.create_task(supervise(name, run_once, self._parts.clock), name=name)
+
+    async def renew_once(self) -> float:
+        """Renew the lease; a node that was declared lost drops what it held and comes back as a new one."""
+        if not await self.node.renew():
+            _log.error("this node was declared lost by its peers: it drops what it held", node_id=self.node.node_id)
+            self.timer.stop()
+            self.dispatcher.drop_all()
+            await self.node.register()
+        return self._parts.settings.renew_every_seconds
+
+    async def stop(self) -> None:
+        """Stop gracefully: claim no more, release what is unsent, wait for calls under way, record, say goodbye."""
+        _log.info("stopping", held=len(self.held))
+        await self._end("claimer", "sweeper", "pruner", "recovery")
+        self.timer.stop()
+        unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
+        if unsent:
+            async with self._parts.database.connection() as connection:
+                await runs.release(connection, unsent)
+        await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
+        await self.recorder.wait_until_idle()
+        await self._end("canceller", "announcer", "recorder", "node")
+        await self.node.say_goodbye()
+        _log.info("stopped", released=len(unsent))
+
+    async def _end(self, *names: str) -> None:
+        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,68 @@
+"""What this node holds: runs it has claimed, from the claim until their record is durable."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from uuid import UUID
+
+from countwheel.store.runs import ClaimedRun
+
+
+class Phase(Enum):
+    """Where a held run is inside the node."""
+
+    WAITING = auto()
+    """In the timer, before its millisecond."""
+    READY = auto()
+    """Due, waiting for a free slot."""
+    SENDING = auto()
+    """Its call is under way."""
+    RECORDING = auto()
+    """It has an outcome that is not durable yet."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One held run. Mutable on purpose: it is the node's own working state, never shared beyond its event loop."""
+
+    run: ClaimedRun
+    due_monotonic: float
+    phase: Phase = Phase.WAITING
+    task: asyncio.Task[None] | None = None
+    sending_since: float = 0.0
+    announced: bool = False
+    cancelled: bool = False
+
+
+class HeldRuns:
+    """The runs that this node holds, by id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[UUID, Held] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(list(self._by_id.values()))
+
+    def __contains__(self, run_id: UUID) -> bool:
+        return run_id in self._by_id
+
+    def add(self, held: Held) -> None:
+        """Take a run in. A newer claim of the same run replaces an older one, whose fence is dead."""
+        self._by_id[held.run.run_id] = held
+
+    def find(self, run_id: UUID) -> Held | None:
+        """Return a held run, or None."""
+        return self._by_id.get(run_id)
+
+    def drop(self, held: Held) -> None:
+        """Let go of a run, unless a newer claim has replaced it."""
+        if self._by_id.get(held.run.run_id) is held:
+            del self._by_id[held.run.run_id]
+
+    def in_phase(self, *phases: Phase) -> list[Held]:
+        """Return the held runs that are in one of `phases`."""
+        return [held for held in self._by_id.values() if held.phase in phases]

@@ -1,0 +1,103 @@
+"""Makes outcomes durable, in batches, each row fenced.
+
+While one batch is on its way the next one gathers, so that the batch grows with the load by itself. A batch whose
+COMMIT went unanswered is simply sent again: what was recorded the first time no longer matches its fence.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from countwheel.engine.context import Context
+from countwheel.engine.held import Held, Phase
+from countwheel.store import runs
+from countwheel.store.database import RefusedRowError
+from countwheel.store.runs import FinishedRun, RetriedRun
+
+_log = structlog.get_logger(__name__)
+
+_MAX_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    held: Held
+    record: FinishedRun | RetriedRun
+
+
+class Recorder:
+    """Collects what became of runs and writes it down."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waiting: list[_Entry] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def put(self, held: Held, record: FinishedRun | RetriedRun) -> None:
+        """Take the outcome of a held run. It stays held until the record is durable."""
+        held.phase = Phase.RECORDING
+        self._waiting.append(_Entry(held, record))
+        self._idle.clear()
+        self._arrived.set()
+
+    async def run_once(self) -> float:
+        """Write down one batch, waiting for something to write. Returns 0: the next batch may be waiting."""
+        await self._arrived.wait()
+        batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+        try:
+            await self._record(batch)
+        except BaseException:
+            # Nothing is lost: what could not be written goes back to the front of the queue.
+            self._waiting[:0] = [entry for entry in batch if entry.held.run.run_id in self._context.held]
+            raise
+        if not self._waiting:
+            self._arrived.clear()
+            self._idle.set()
+        return 0.0
+
+    async def wait_until_idle(self) -> None:
+        """Return when everything that was put is durable."""
+        await self._idle.wait()
+
+    async def _record(self, batch: Sequence[_Entry]) -> None:
+        try:
+            recorded = await self._write(batch)
+        except RefusedRowError:
+            if len(batch) > 1:  # each row keeps its own fate: find the one that PostgreSQL refuses
+                for entry in batch:
+                    await self._record([entry])
+                return
+            recorded = await self._write([_parked(batch[0])])
+        for entry in batch:
+            self._context.held.drop(entry.held)
+            if entry.record.run_id not in recorded:
+                _log.warning(
+                    "record refused: the run was taken over or ended meanwhile",
+                    run_id=str(entry.record.run_id),
+                    fence=entry.record.fence,
+                )
+
+    async def _write(self, batch: Sequence[_Entry]) -> set[object]:
+        finished = [entry.record for entry in batch if isinstance(entry.record, FinishedRun)]
+        retried = [entry.record for entry in batch if isinstance(entry.record, RetriedRun)]
+        recorded: set[object] = set()
+        async with self._context.database.connection() as connection:
+            if finished:
+                recorded |= await runs.finish(connection, finished)
+            if retried:
+                recorded |= await runs.retry(connection, retried, node_id=self._context.node.node_id)
+        return recorded
+
+
+def _parked(entry: _Entry) -> _Entry:
+    """Reduce a record that PostgreSQL refuses to one that it cannot refuse, so that the run ends all the same."""
+    record = entry.record
+    _log.error("record refused by PostgreSQL; the run is parked as FAILED", run_id=str(record.run_id))
+    error = "parked: PostgreSQL refused the record of its outcome"
+    if isinstance(record, FinishedRun):
+        return _Entry(entry.held, replace(record, status="FAILED", http_status=None, error=error, response_head=None))
+    return _Entry(entry.held, replace(record, http_status=None, error=error, response_head=None))

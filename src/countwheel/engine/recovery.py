@@ -1,0 +1,54 @@
+"""Takes over what lost nodes hold, and finds claims of this node whose COMMIT went unanswered."""
+
+from uuid import UUID
+
+import structlog
+
+from countwheel.engine.context import Context
+from countwheel.store import nodes, runs
+from countwheel.store.runs import HeldRun
+
+_log = structlog.get_logger(__name__)
+
+
+class Recovery:
+    """Every node watches every other: there is no leader to fail."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._strangers: set[tuple[UUID, int]] = set()
+
+    async def run_once(self) -> float:
+        """Free the runs of nodes whose lease has ended. Returns seconds to wait."""
+        async with self._context.database.transaction() as connection:
+            lost = await nodes.lose_expired(connection)
+            recovered = await runs.recover(connection)
+        if lost:
+            _log.warning("nodes lost: their lease ended", nodes=lost)
+        if recovered:
+            _log.warning("runs taken over", count=len(recovered), nodes=sorted({run.node_id for run in recovered}))
+        await self._release_strangers()
+        return self._context.settings.recover_every_seconds
+
+    async def take_over_predecessors(self) -> None:
+        """Free at once what a killed predecessor held. Only where this server owns its database alone."""
+        async with self._context.database.transaction() as connection:
+            lost = await nodes.lose_all(connection)
+            recovered = await runs.recover(connection)
+        if lost:
+            _log.info("predecessors were killed", nodes=lost, runs_taken_over=len(recovered))
+
+    async def _release_strangers(self) -> None:
+        """Give back runs that the database says are ours and that we know nothing of.
+
+        Their claim was committed, but the answer never came. Two sightings, so that a claim whose answer is just on its
+        way is not taken for one.
+        """
+        async with self._context.database.connection() as connection:
+            ours = await runs.held_by(connection, self._context.node.node_id)
+            unknown = {(run.run_id, run.fence): run for run in ours if run.run_id not in self._context.held}
+            twice_seen: list[HeldRun] = [run for key, run in unknown.items() if key in self._strangers]
+            if twice_seen:
+                await runs.release(connection, twice_seen)
+                _log.warning("claims without an answer given back", count=len(twice_seen))
+        self._strangers = set(unknown)

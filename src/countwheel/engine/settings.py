@@ -1,0 +1,32 @@
+"""What can be set about a node's engine. Units stand last in the names."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How a node behaves; the defaults suit a small machine."""
+
+    look_ahead_seconds: float = 0.5
+    """How long before its time a run is claimed, so that the claim's round trip is not on the way of the call."""
+    lease_seconds: float = 6.0
+    """How long a node may be silent before its peers take over what it holds."""
+    lease_margin_seconds: float = 1.0
+    """How much earlier a node stops trusting its own lease."""
+    renew_every_seconds: float = 2.0
+    poll_every_seconds: float = 0.05
+    cancel_poll_every_seconds: float = 0.1
+    recover_every_seconds: float = 1.0
+    sweep_every_seconds: float = 60.0
+    prune_every_seconds: float = 300.0
+    announce_after_seconds: float = 0.25
+    """How old a call must be to be shown as RUNNING while it is under way."""
+    concurrency: int = 256
+    """Calls under way at once."""
+    max_held: int = 2048
+    """Runs claimed at once, waiting and under way."""
+    stop_grace_seconds: float = 30.0
+    """How long a graceful stop waits for calls under way."""
+    retention_days: int = 30
+    owns_database: bool = False
+    """True where no other server can be on this database: then whatever node is found in it at the start is dead."""

@@ -1,0 +1,345 @@
+"""The composition root: reads the settings, chooses every part, wires them, and runs the whole until told to stop."""
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from countwheel import __version__, config
+from countwheel.api.app import build_app
+from countwheel.api.contract import Contract
+from countwheel.api.creator import JobCreator
+from countwheel.api.parts import ApiParts, ApiSettings
+from countwheel.api.server import HttpServer
+from countwheel.auth import bootstrap
+from countwheel.auth.issuer import Issuer
+from countwheel.auth.oauth import TokenVerifier
+from countwheel.client.credentials import Credentials, CredentialsError, load, save
+from countwheel.clock import SystemChance, SystemClock
+from countwheel.config import SettingError, Settings
+from countwheel.delivery.guard import Guard
+from countwheel.delivery.sender import AiohttpSender
+from countwheel.demo import schedule_demo
+from countwheel.embedded.errors import EmbeddedPostgresError
+from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
+from countwheel.embedded.supervisor import EmbeddedPostgres
+from countwheel.engine.engine import Engine, EngineParts
+from countwheel.engine.settings import EngineSettings
+from countwheel.logs import configure_logging
+from countwheel.store import migrate
+from countwheel.store.database import Database, DatabaseUnavailableError
+from countwheel.store.sealing import Sealer, WrongSecretKeyError
+
+_log = structlog.get_logger("countwheel")
+
+_OWNER_ONLY = 0o600
+_API_CONNECTIONS = 4
+
+
+class CannotStartError(Exception):
+    """What keeps the server from starting, and what to do about it."""
+
+
+def run_dev(*, demo: bool) -> int:
+    """Run `countwheel dev` and return its exit code."""
+    return _run(lambda settings: _dev(settings, demo=demo), development=True)
+
+
+def run_serve() -> int:
+    """Run `countwheel serve` and return its exit code."""
+    return _run(_serve, development=False)
+
+
+def run_migrate() -> int:
+    """Run `countwheel db migrate` and return its exit code."""
+    return _run(_migrate, development=False)
+
+
+def run_status() -> int:
+    """Run `countwheel db status` and return its exit code."""
+    return _run(_status, development=False)
+
+
+def _run(command: Callable[[Settings], Awaitable[int]], *, development: bool) -> int:
+    """Read the settings, run a command, and turn what a person can mend into one line on standard error."""
+    try:
+        settings = config.read_settings(os.environ, development=development)
+        configure_logging(settings.log_format, settings.log_level)
+        for name in settings.unknown:
+            _log.warning("unknown setting is ignored", name=config.PREFIX + name.upper())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_awaited(command(settings)))
+    except (
+        SettingError, CannotStartError, DataDirectoryInUseError, EmbeddedPostgresError, DatabaseUnavailableError,
+        WrongSecretKeyError, CredentialsError,
+    ) as error:  # fmt: skip
+        print(f"countwheel: {error}", file=sys.stderr)  # noqa: T201 (the terminal is where this belongs)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _awaited(result: Awaitable[int]) -> int:
+    return await result
+
+
+async def _dev(settings: Settings, *, demo: bool) -> int:
+    data_dir = settings.data_dir.absolute()
+    listener = _listen(settings)
+    stop = _stop_signal()
+    with contextlib.closing(listener), DataDirectoryLock(data_dir):
+        sealer = Sealer(settings.secret_key or _kept_secret_key(data_dir), SystemChance())
+        async with (
+            _postgres(settings, data_dir) as dsn,
+            _database(dsn, "engine", settings.database_connections) as database,
+        ):
+            async with database.connection() as connection:
+                for step in await migrate.apply_migrations(connection):
+                    _log.info("schema migrated", step=step.name)
+            credentials = await _dev_client(settings, database, sealer, data_dir)
+            async with _server(settings, database, sealer, listener, owns_database=True) as server:
+                _greet(settings, data_dir)
+                demonstration = asyncio.create_task(schedule_demo(credentials, SystemClock())) if demo else None
+                await _until_stopped(stop, server)
+                if demonstration is not None:
+                    demonstration.cancel()
+    return 0
+
+
+async def _serve(settings: Settings) -> int:
+    if not settings.database_url:
+        raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL, or use `countwheel dev`")
+    if not settings.secret_key:
+        raise CannotStartError(
+            "COUNTWHEEL_SECRET_KEY is not set: make one with `openssl rand -base64 32` and keep it safe"
+        )
+    listener = _listen(settings)
+    stop = _stop_signal()
+    sealer = Sealer(settings.secret_key, SystemChance())
+    with contextlib.closing(listener):
+        async with _database(settings.database_url, "engine", settings.database_connections) as database:
+            async with database.connection() as connection:
+                status = await migrate.read_status(connection)
+            if not status.is_current:
+                missing = ", ".join(map(str, status.missing))
+                raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
+            async with _server(settings, database, sealer, listener, owns_database=False) as server:
+                await _until_stopped(stop, server)
+    return 0
+
+
+async def _migrate(settings: Settings) -> int:
+    async with _database(_required_url(settings), "db", 1) as database, database.connection() as connection:
+        applied = await migrate.apply_migrations(connection)
+    for step in applied:
+        print(f"applied {step.name}")  # noqa: T201 (the command's output)
+    if not applied:
+        print("the schema is up to date")  # noqa: T201 (the command's output)
+    return 0
+
+
+async def _status(settings: Settings) -> int:
+    async with _database(_required_url(settings), "db", 1) as database, database.connection() as connection:
+        status = await migrate.read_status(connection)
+    for step in migrate.known_migrations():
+        mark = "missing" if step.version in status.missing else "applied"
+        print(f"{mark}  {step.name}")  # noqa: T201 (the command's output)
+    if not status.is_current:
+        print("run `countwheel db migrate`")  # noqa: T201 (the command's output)
+    return 0 if status.is_current else 1
+
+
+def _required_url(settings: Settings) -> str:
+    if not settings.database_url:
+        raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL")
+    return settings.database_url
+
+
+@asynccontextmanager
+async def _postgres(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
+    """Run the embedded PostgreSQL, restarted if it dies, and stop it last of all."""
+    postgres = EmbeddedPostgres(
+        data_dir,
+        SystemClock(),
+        bin_override=settings.pg_bin,
+        progress=lambda line: print(line, file=sys.stderr),  # noqa: T201 (progress on the terminal)
+    )
+    try:
+        dsn = await postgres.start()
+        supervisor = asyncio.create_task(postgres.supervise())
+        try:
+            yield dsn
+        finally:
+            supervisor.cancel()
+            await asyncio.gather(supervisor, return_exceptions=True)
+    finally:
+        await postgres.stop()
+
+
+@asynccontextmanager
+async def _database(dsn: str, name: str, connections: int) -> AsyncIterator[Database]:
+    database = Database(dsn, name=name, size=connections)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _server(
+    settings: Settings, database: Database, sealer: Sealer, listener: socket.socket, *, owns_database: bool
+) -> AsyncIterator[HttpServer]:
+    """Run the engine and the API; at the end both stop gracefully, the API last, so that it can tell how it goes."""
+    clock, chance = SystemClock(), SystemChance()
+    guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
+    sender = AiohttpSender(guard, connections=settings.concurrency)
+    engine = Engine(_engine_parts(settings, database, sealer, sender, owns_database=owns_database))
+    await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
+    keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
+    # The API has connections of its own: a flood of requests must not keep the engine from the database.
+    async with _database(database.dsn, "api", _API_CONNECTIONS) as api_database:
+        parts = ApiParts(
+            database=api_database,
+            clock=clock,
+            chance=chance,
+            contract=Contract.load(),
+            issuer=Issuer(
+                settings.issuer_url,
+                settings.audience,
+                keys,
+                clock,
+                chance,
+                token_lifetime_seconds=settings.token_lifetime_seconds,
+            ),
+            verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, clock),
+            target_refusal=guard.check_url,
+            creator=JobCreator(api_database),
+            settings=ApiSettings(
+                max_body_bytes=settings.max_body_bytes,
+                require_idempotency_key=settings.require_idempotency_key,
+                cancel_wait_seconds=settings.lease_seconds + 5.0,
+                development=owns_database,
+            ),
+        )
+        server = HttpServer(build_app(parts), listener)
+        await engine.start()
+        try:
+            async with server:
+                try:
+                    yield server
+                finally:
+                    await engine.stop()
+        finally:
+            await sender.close()
+
+
+def _engine_parts(
+    settings: Settings, database: Database, sealer: Sealer, sender: AiohttpSender, *, owns_database: bool
+) -> EngineParts:
+    return EngineParts(
+        database=database,
+        clock=SystemClock(),
+        chance=SystemChance(),
+        sender=sender,
+        sealer=sealer,
+        settings=EngineSettings(
+            lease_seconds=settings.lease_seconds,
+            lease_margin_seconds=settings.lease_seconds / 6,
+            renew_every_seconds=settings.lease_seconds / 3,
+            concurrency=settings.concurrency,
+            stop_grace_seconds=settings.stop_grace_seconds,
+            retention_days=settings.retention_days,
+            owns_database=owns_database,
+        ),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+    )
+
+
+async def _dev_client(settings: Settings, database: Database, sealer: Sealer, data_dir: Path) -> Credentials:
+    """Make the development client on the first start; keep its credentials and our URL in the data directory."""
+    await bootstrap.ensure_tenant(database, sealer, SystemChance(), SystemClock().now())
+    try:
+        known = load(data_dir)
+    except CredentialsError:
+        client_id, secret = await bootstrap.create_client(database, SystemChance(), name="development")
+        known = Credentials(settings.url, client_id, secret)
+    credentials = Credentials(settings.url, known.client_id, known.client_secret)
+    save(data_dir, credentials)
+    return credentials
+
+
+def _kept_secret_key(data_dir: Path) -> bytes:
+    path = data_dir / "secret.key"
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
+            file.write(base64.b64encode(SystemChance().token_bytes(32)))
+        fresh.replace(path)
+    return base64.b64decode(path.read_bytes())
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise CannotStartError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+            "stop what is there, or set COUNTWHEEL_PORT to another port"
+        ) from error
+    listener.set_inheritable(False)
+    return listener
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _until_stopped(stop: asyncio.Event, server: HttpServer) -> None:
+    waiting = asyncio.create_task(stop.wait())
+    ended = asyncio.create_task(server.wait_ended())
+    await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, ended):
+        task.cancel()
+    _log.info("stopping: no more claims, calls under way are waited for")
+
+
+def _greet(settings: Settings, data_dir: Path) -> None:
+    soon = "$(date -u -d '+3 seconds' +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -v+3S +%Y-%m-%dT%H:%M:%SZ)"
+    environment = f"COUNTWHEEL_DATA_DIR='{data_dir}' "
+    command = Path(sys.argv[0]).absolute()
+    print(  # noqa: T201 (what a person needs to begin)
+        f"""
+Countwheel {__version__} is running on {settings.url}   (data in {data_dir}; Ctrl-C stops it)
+API documentation: {settings.url}/docs
+
+Schedule a call to this server's own echo, three seconds from now:
+
+curl -sS {settings.url}/v1/jobs -H "Authorization: Bearer $({environment}{command} token)" \
+-H 'Content-Type: application/json' \
+-d '{{"schedule_oneoff": "'{soon}'", "job_url": "{settings.url}/dev/echo", "job_payload": {{"hello": "world"}}}}'
+
+See it arrive:  curl -sS {settings.url}/dev/echo
+""",
+        flush=True,
+    )

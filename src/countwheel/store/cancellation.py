@@ -1,0 +1,136 @@
+"""Cancelling runs so that it is final: what nobody holds ends here, what a node holds is asked of that node.
+
+Three races are settled by row locks and by the order of commits alone:
+
+- A claim locks the run's row before it acts, and a cancel locks it too: one of them is first, and the other sees it.
+- A cancelled occurrence is remembered *before* the live rows of its job are locked. A claim that is arming that very
+  occurrence holds the lock of its predecessor until it commits: the cancel waits, and then finds the new row.
+- A job is marked deleted before its live runs are locked, for the same reason.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from uuid import UUID
+
+from countwheel.domain import ids
+from countwheel.domain.planning import next_occurrence
+from countwheel.domain.run import Trigger
+from countwheel.domain.schedule import Recurring, parse_recurring
+from countwheel.store import runs
+from countwheel.store.database import Connection, Database
+from countwheel.store.queries import query
+
+REASON = "cancelled by request"
+
+
+class CancelStep(Enum):
+    """How far a cancel has come."""
+
+    ENDED = auto()
+    """The run is cancelled, and the ledger says so."""
+    ASKED = auto()
+    """A node holds the run and has been asked to stop; look again."""
+    NOT_LIVE = auto()
+    """There is no live run of this id (any more): the ledger says what became of it, if there ever was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LiveRun:
+    run_id: UUID
+    scheduled_for: datetime
+    node_id: str | None
+    fence: int
+    trigger: str
+    database_now: datetime
+
+
+async def cancel_live(database: Database, tenant_id: UUID, job_id: UUID, run_id: UUID) -> CancelStep:
+    """Cancel a live run if nobody holds it, or ask its holder. The occurrence after it stays armed."""
+    async with database.transaction() as connection:
+        cursor = await connection.execute(
+            query("lock_live_run"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id}
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return CancelStep.NOT_LIVE
+        return await _cancel_locked(connection, tenant_id, job_id, _LiveRun(*row))
+
+
+async def cancel_job_runs(database: Database, tenant_id: UUID, job_id: UUID, reason: str) -> bool:
+    """End every live run of a deleted job that nobody holds and ask the holders of the others.
+
+    Returns True when there was none left to end: call it again until then. The job must be marked deleted in an
+    earlier commit.
+    """
+    async with database.transaction() as connection:
+        cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
+        live = [_LiveRun(*row) async for row in cursor]
+        for run in live:
+            if run.node_id is None:
+                await connection.execute(
+                    query("end_unheld"), {"job_id": job_id, "run_id": run.run_id, "reason": reason}
+                )
+            else:
+                await connection.execute(query("request_cancel"), {"job_id": job_id, "run_id": run.run_id})
+    return not live
+
+
+async def cancel_future(
+    database: Database, tenant_id: UUID, job_id: UUID, run_id: UUID, scheduled_for: datetime
+) -> CancelStep:
+    """Cancel an occurrence whose row does not exist yet, so that it never will.
+
+    The caller has made sure that `scheduled_for` is an occurrence of the job and that `run_id` is its id.
+    """
+    async with database.connection() as connection:
+        await connection.execute(query("remember_cancelled"), {"job_id": job_id, "scheduled_for": scheduled_for})
+    async with database.transaction() as connection:
+        cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
+        await cursor.fetchall()
+        # A statement of its own, so that its snapshot is later than the locks.
+        cursor = await connection.execute(
+            query("lock_live_run"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id}
+        )
+        row = await cursor.fetchone()
+        if row is not None:
+            return await _cancel_locked(connection, tenant_id, job_id, _LiveRun(*row))
+        await connection.execute(
+            query("record_future_cancel"),
+            {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id, "scheduled_for": scheduled_for},
+        )
+    return CancelStep.ENDED
+
+
+async def find_schedule(connection: Connection, tenant_id: UUID, job_id: UUID) -> Recurring | None:
+    """Return the schedule of an active recurring job, or None."""
+    cursor = await connection.execute(query("find_schedule"), {"tenant_id": tenant_id, "job_id": job_id})
+    row = await cursor.fetchone()
+    if row is None or row[0] != "ACTIVE" or row[1] is None:
+        return None
+    return parse_recurring(row[1], row[2])
+
+
+async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun) -> CancelStep:
+    if run.node_id is not None:
+        await connection.execute(query("request_cancel"), {"job_id": job_id, "run_id": run.run_id})
+        return CancelStep.ASKED
+    schedule = await find_schedule(connection, tenant_id, job_id)
+    if schedule is not None:
+        await connection.execute(query("remember_cancelled"), {"job_id": job_id, "scheduled_for": run.scheduled_for})
+        if run.fence == 0:  # never claimed: the occurrence after it is not armed yet
+            await _arm_after(connection, tenant_id, job_id, schedule, run.scheduled_for)
+    await connection.execute(query("end_unheld"), {"job_id": job_id, "run_id": run.run_id, "reason": REASON})
+    return CancelStep.ENDED
+
+
+async def _arm_after(
+    connection: Connection, tenant_id: UUID, job_id: UUID, schedule: Recurring, after: datetime
+) -> None:
+    cancelled = (await runs.find_cancelled(connection, [job_id])).get(job_id, frozenset())
+    following = next_occurrence(schedule, after, cancelled)
+    if following is None:
+        return
+    run_id = ids.run_id(job_id, following, Trigger.SCHEDULE)
+    occurrence = runs.NewOccurrence(job_id, run_id, tenant_id, ids.bucket_of(run_id), following)
+    await runs.insert_occurrences(connection, [occurrence])

@@ -1,0 +1,85 @@
+"""Connections to PostgreSQL, and what can go wrong with them, said in our words."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+
+class DatabaseUnavailableError(Exception):
+    """The database cannot be reached, or went away in the middle. What was asked may or may not have happened."""
+
+
+class RefusedRowError(Exception):
+    """PostgreSQL refused a row for what is in it: sending the same again cannot help."""
+
+
+class Database:
+    """A pool of connections. Every connection is in autocommit: a transaction is always asked for by name."""
+
+    def __init__(self, dsn: str, *, name: str, size: int = 4, wait_seconds: float = 5.0) -> None:
+        """Describe the pool; `open` makes it.
+
+        `dsn` is a libpq connection string (several hosts allowed), `name` shows in pg_stat_activity, `size` is the
+        number of connections, `wait_seconds` how long a caller waits for one.
+        """
+        self.dsn = dsn
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            timeout=wait_seconds,
+            open=False,
+            name=name,
+            check=_check_broken_only,
+            reconnect_timeout=30.0,
+            kwargs={
+                "autocommit": True,
+                "application_name": f"countwheel {name}",
+                "prepare_threshold": 2,
+                # A dead server is noticed by the kernel, and no statement of ours may hang for ever.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC "
+                "-c idle_in_transaction_session_timeout=30s",
+            },
+        )
+
+    async def open(self) -> None:
+        """Open the pool in the background; the first use waits for a connection."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection. Raises `DatabaseUnavailableError` and `RefusedRowError` for what fails inside."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, PoolClosed, TooManyRequests) as error:
+            raise DatabaseUnavailableError(f"no connection to PostgreSQL: {error}") from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseUnavailableError(f"PostgreSQL: {str(error).strip()}") from error
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise RefusedRowError(f"PostgreSQL refused the row: {str(error).strip()}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction that commits at the end and rolls back on any exception."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def _check_broken_only(connection: Connection) -> None:
+    # A round trip at every check-out would cost more than it saves; libpq already knows of most broken sockets.
+    if connection.broken or connection.closed:
+        raise psycopg.OperationalError("the connection is broken")

@@ -1,0 +1,178 @@
+"""Jobs: created with their first run and their idempotency key in one transaction, read, listed, deleted."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import args_row
+
+from countwheel.store.columns import columns_of
+from countwheel.store.database import Connection
+from countwheel.store.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """Everything that one create writes. `key`, `fingerprint` and `answer` are all given or all None."""
+
+    job_id: UUID
+    tenant_id: UUID
+    schedule_recurring: str | None
+    schedule_oneoff: str | None
+    timezone: str | None
+    job_url: str
+    target_host: str
+    job_payload: str
+    name: str | None
+    labels: str
+    timeout_seconds: float
+    max_attempts: int
+    created_at: datetime
+    run_id: UUID
+    bucket: int
+    scheduled_for: datetime
+    key: str | None = None
+    fingerprint: bytes | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as it is stored, with the live run that comes latest (the next one, as a rule)."""
+
+    job_id: UUID
+    state: str
+    schedule_recurring: str | None
+    schedule_oneoff: str | None
+    timezone: str | None
+    job_url: str
+    job_payload: str
+    name: str | None
+    labels: dict[str, str]
+    timeout_seconds: float
+    max_attempts: int
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    next_run_id: UUID | None
+    next_scheduled_for: datetime | None
+    next_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What a listing is narrowed to; None means anything."""
+
+    status: str | None = None
+    target: str | None = None
+    labels: dict[str, str] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    show_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnarmedJob:
+    """An active recurring job whose chain is broken; `last` is the occurrence after which it broke."""
+
+    job_id: UUID
+    tenant_id: UUID
+    schedule_recurring: str
+    timezone: str | None
+    last: datetime
+
+
+_COLUMNS = (
+    *(
+        "job_ids",
+        "tenant_ids",
+        "schedules_recurring",
+        "schedules_oneoff",
+        "timezones",
+        "job_urls",
+        "target_hosts",
+    ),
+    *(
+        "job_payloads",
+        "names",
+        "labels",
+        "timeouts_seconds",
+        "max_attempts",
+        "created_ats",
+        "run_ids",
+        "buckets",
+    ),
+    *("scheduled_fors", "keys", "fingerprints", "answers"),
+)
+
+
+async def create(connection: Connection, batch: Sequence[NewJob]) -> set[UUID]:
+    """Create a batch in one statement and return the ids of those that are new.
+
+    A job that is not among them met an idempotency key that somebody else was first with. Raises an integrity or
+    data error, with nothing written, if one row of the batch cannot be stored.
+    """
+    cursor = await connection.execute(query("create_jobs"), columns_of(batch, *_COLUMNS))
+    return {row[0] async for row in cursor}
+
+
+async def find(connection: Connection, tenant_id: UUID, job_id: UUID) -> JobRow | None:
+    """Return a tenant's job, deleted ones too, or None."""
+    cursor = connection.cursor(row_factory=args_row(JobRow))
+    await cursor.execute(query("find_job"), {"tenant_id": tenant_id, "job_id": job_id})
+    return await cursor.fetchone()
+
+
+async def find_page(
+    connection: Connection, tenant_id: UUID, narrow: JobFilter, *, before: UUID | None, limit: int
+) -> list[JobRow]:
+    """Return up to `limit` jobs of a tenant, newest first, older than `before`."""
+    cursor = connection.cursor(row_factory=args_row(JobRow))
+    await cursor.execute(
+        query("list_jobs"),
+        {
+            "tenant_id": tenant_id,
+            "before": before,
+            "limit": limit,
+            "status": narrow.status,
+            "target": narrow.target,
+            "labels": json.dumps(narrow.labels) if narrow.labels else None,
+            "created_after": narrow.created_after,
+            "created_before": narrow.created_before,
+            "show_deleted": narrow.show_deleted or narrow.status == "DELETED",
+        },
+    )
+    return await cursor.fetchall()
+
+
+async def mark_deleted(connection: Connection, tenant_id: UUID, job_id: UUID) -> bool:
+    """Mark a job deleted, once. Returns False if there was nothing to mark."""
+    cursor = await connection.execute(query("mark_job_deleted"), {"tenant_id": tenant_id, "job_id": job_id})
+    return cursor.rowcount == 1
+
+
+async def find_unarmed(connection: Connection) -> list[UnarmedJob]:
+    """Lock active recurring jobs that have no live run, and return where each chain broke.
+
+    Must run inside a transaction, which also arms them.
+    """
+    rows = await (await connection.execute(query("find_unarmed_jobs"))).fetchall()
+    found: dict[UUID, tuple[Any, ...]] = {row[0]: row for row in rows}
+    cursor = await connection.execute(query("last_occurrences"), {"job_ids": list(found)})
+    return [
+        UnarmedJob(job_id, found[job_id][1], found[job_id][2], found[job_id][3], last or found[job_id][4])
+        async for job_id, last in cursor
+    ]
+
+
+async def prune(connection: Connection, *, after: UUID, retention_days: int) -> tuple[int, UUID | None]:
+    """Delete one bite of jobs that ended before the retention.
+
+    Returns how many went, and where the next bite begins (None at the end).
+    """
+    cursor = await connection.execute(query("prune_jobs"), {"after": after, "retention_days": retention_days})
+    row = await cursor.fetchone()
+    return (int(row[0]), row[1]) if row else (0, None)

@@ -1,0 +1,101 @@
+"""Runs as people read them: live ones and the ledger of ended ones, side by side."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import args_row
+
+from countwheel.store.database import Connection
+from countwheel.store.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run, live or ended. `occurrences` is over 1 where the row stands for a dropped range."""
+
+    run_id: UUID
+    job_id: UUID
+    status: str
+    scheduled_for: datetime
+    due_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    http_status: int | None
+    error: str | None
+    trigger: str
+    node_id: str | None
+    deleted_at: datetime | None
+    occurrences: int
+    superseded_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """An attempt that did not simply succeed."""
+
+    attempt: int
+    fence: int
+    started_at: datetime | None
+    finished_at: datetime
+    node_id: str
+    http_status: int | None
+    error: str
+    response_head: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What a listing is narrowed to; None means anything."""
+
+    status: str | None = None
+    scheduled_after: datetime | None = None
+    scheduled_before: datetime | None = None
+    show_deleted: bool = False
+
+
+async def find(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> RunRow | None:
+    """Return a run of a tenant's job, or None."""
+    cursor = connection.cursor(row_factory=args_row(RunRow))
+    await cursor.execute(query("find_run"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})
+    return await cursor.fetchone()
+
+
+async def find_page(
+    connection: Connection,
+    tenant_id: UUID,
+    job_id: UUID,
+    narrow: RunFilter,
+    *,
+    before: UUID | None,
+    limit: int,
+) -> list[RunRow]:
+    """Return up to `limit` runs of a job, latest occurrence first, earlier than `before`."""
+    cursor = connection.cursor(row_factory=args_row(RunRow))
+    await cursor.execute(
+        query("list_runs"),
+        {
+            "tenant_id": tenant_id,
+            "job_id": job_id,
+            "before": before,
+            "limit": limit,
+            "status": narrow.status,
+            "scheduled_after": narrow.scheduled_after,
+            "scheduled_before": narrow.scheduled_before,
+            "show_deleted": narrow.show_deleted,
+        },
+    )
+    return await cursor.fetchall()
+
+
+async def find_attempts(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> list[AttemptRow]:
+    """Return the attempts of a run that did not simply succeed, first one first."""
+    cursor = connection.cursor(row_factory=args_row(AttemptRow))
+    await cursor.execute(query("find_attempts"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})
+    return await cursor.fetchall()
+
+
+async def hide(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> None:
+    """Soft-delete an ended run, once; one that was cancelled stays as it is."""
+    await connection.execute(query("hide_run"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})

@@ -1,0 +1,75 @@
+"""Daily partitions of the ledger: made ahead, dropped whole when past the retention."""
+
+from datetime import date, datetime, timedelta
+
+from psycopg import sql
+
+from countwheel.store.database import Connection
+from countwheel.store.queries import query
+
+PARENTS = ("run_history", "attempts")
+DAYS_AHEAD = 7
+
+
+def name_of(parent: str, day: date) -> str:
+    """Return the name of a table's partition for a day (UTC)."""
+    return f"{parent}_{day:%Y%m%d}"
+
+
+def day_of(parent: str, name: str) -> date | None:
+    """Return the day of a partition, or None for one that is not a day's (the default one)."""
+    try:
+        return datetime.strptime(name.removeprefix(f"{parent}_"), "%Y%m%d").date()  # noqa: DTZ007 (a date, no instant)
+    except ValueError:
+        return None
+
+
+async def make_ahead(connection: Connection) -> list[str]:
+    """Make the partitions from yesterday to a week ahead that are not there, and return their names."""
+    today = await _database_day(connection)
+    made = []
+    for parent in PARENTS:
+        present = set(await _partitions(connection, parent))
+        for offset in range(-1, DAYS_AHEAD + 1):
+            day = today + timedelta(days=offset)
+            name = name_of(parent, day)
+            if name in present:
+                continue
+            await connection.execute(
+                sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
+                    sql.Identifier(name),
+                    sql.Identifier(parent),
+                    sql.Literal(f"{day}T00:00:00Z"),
+                    sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"),
+                )
+            )
+            made.append(name)
+    return made
+
+
+async def drop_past(connection: Connection, *, retention_days: int) -> list[str]:
+    """Drop the partitions whose whole day is older than the retention, and return their names."""
+    oldest_kept = await _database_day(connection) - timedelta(days=retention_days)
+    dropped = []
+    for parent in PARENTS:
+        for name in await _partitions(connection, parent):
+            day = day_of(parent, name)
+            if day is not None and day < oldest_kept:
+                await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
+                dropped.append(name)
+    for name in ("prune_default_history", "prune_default_attempts"):
+        await connection.execute(query(name), {"retention_days": retention_days})
+    return dropped
+
+
+async def _partitions(connection: Connection, parent: str) -> list[str]:
+    cursor = await connection.execute(query("list_partitions"), {"parent": parent})
+    return [row[0] async for row in cursor]
+
+
+async def _database_day(connection: Connection) -> date:
+    row = await (await connection.execute(query("database_day"))).fetchone()
+    if row is None:
+        raise AssertionError("SELECT now() returned no row")
+    day: date = row[0]
+    return day

@@ -1,0 +1,66 @@
+"""The queries of `sql/*.sql`, by name.
+
+A file holds blocks that begin with `-- name: x`. `{{fragment}}` stands for a text that several queries share, or for a
+literal size (see `claim`). Comments stay in the files; what is sent carries its name, for logs and
+pg_stat_statements.
+"""
+
+import re
+from functools import cache
+from importlib import resources
+from typing import LiteralString, cast
+
+_BLOCK = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_COMMENT = re.compile(r"--[^\n]*")
+_BLANKS = re.compile(r"\s+")
+
+_FRAGMENTS = {
+    "job_columns": """
+        j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.job_url, j.job_payload, j.name,
+        j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
+        n.run_id, n.scheduled_for, n.state
+    """,
+    "next_run": """
+        SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id
+        ORDER BY r.run_id DESC LIMIT 1
+    """,
+    "live_columns": """
+        r.run_id, r.job_id, r.state AS status, r.scheduled_for, r.due_at, r.started_at,
+        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
+        NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by
+    """,
+    "ended_columns": """
+        h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
+        h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
+        h.deleted_at, h.occurrences, h.superseded_by
+    """,
+}
+
+
+@cache
+def _blocks() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in sorted((resources.files(__package__) / "sql").iterdir(), key=lambda entry: entry.name):
+        _, *parts = _BLOCK.split(file.read_text(encoding="utf-8"))
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise ValueError(f"two queries are called {name}")
+            found[name] = text
+    return found
+
+
+@cache
+def query(name: str, **literals: int) -> LiteralString:
+    """Return the query called `name`, ready to execute.
+
+    `literals` are whole numbers that must stand in the text itself. Raises `KeyError` for an unknown name.
+    """
+    text = _COMMENT.sub("", _blocks()[name])
+    for fragment, body in _FRAGMENTS.items():
+        text = text.replace("{{" + fragment + "}}", body)
+    for literal, value in literals.items():
+        text = text.replace("{{" + literal + "}}", str(int(value)))
+    text = _BLANKS.sub(" ", text).strip().removesuffix(";")
+    if "{{" in text:
+        raise ValueError(f"query {name} has an unfilled place: {text}")
+    return cast("LiteralString", f"/* countwheel.{name} */ {text}")  # type: ignore[redundant-cast] # from our own files

@@ -1,0 +1,237 @@
+"""Live runs: claimed, armed, finished and given back, in batches. Each row keeps its own fate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from psycopg.rows import args_row
+
+from countwheel.store.columns import columns_of
+from countwheel.store.database import Connection
+from countwheel.store.queries import query
+
+ClaimSize = Literal[8, 64]
+"""Runs a bucket and claim. A closed set: the number stands in the statement's text (facts.md, traps in PostgreSQL)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run that this node holds, with what its job says about the call. `attempt` counts the coming one."""
+
+    job_id: UUID
+    run_id: UUID
+    tenant_id: UUID
+    trigger: str
+    scheduled_for: datetime
+    due_at: datetime
+    attempt: int
+    lost_attempts: int
+    fence: int
+    started_at: datetime | None
+    cancel_requested: bool
+    job_url: str
+    job_payload: str
+    timeout_seconds: float
+    max_attempts: int
+    schedule_recurring: str | None
+    timezone: str | None
+    job_active: bool
+    overlapping: bool
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewOccurrence:
+    """The next run of a recurring job."""
+
+    job_id: UUID
+    run_id: UUID
+    tenant_id: UUID
+    bucket: int
+    scheduled_for: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """The end of a held run. `sent` tells whether its last attempt was made; `started_at` is that attempt's start."""
+
+    job_id: UUID
+    run_id: UUID
+    fence: int
+    status: str
+    started_at: datetime | None
+    finished_at: datetime
+    http_status: int | None
+    error: str | None
+    response_head: bytes | None
+    occurrences: int
+    superseded_by: datetime | None
+    one_off: bool
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedRun:
+    """A held run whose attempt failed and that is to be sent again at `due_at`."""
+
+    job_id: UUID
+    run_id: UUID
+    fence: int
+    due_at: datetime
+    started_at: datetime
+    finished_at: datetime
+    http_status: int | None
+    error: str
+    response_head: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRun:
+    """The right to a run: nothing is done to it unless its fence still matches."""
+
+    job_id: UUID
+    run_id: UUID
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRun:
+    """A held run whose call is under way since `started_at`."""
+
+    job_id: UUID
+    run_id: UUID
+    fence: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredRun:
+    """A run that was taken over from a lost node."""
+
+    job_id: UUID
+    run_id: UUID
+    node_id: str
+
+
+async def claim(
+    connection: Connection, *, node_id: str, look_ahead_seconds: float, size: ClaimSize
+) -> list[ClaimedRun]:
+    """Take what is due within the look-ahead, `size` runs a bucket at the most, earliest first in each bucket.
+
+    Must run in the transaction that also obeys the plan of each run (`countwheel.domain.planning`).
+    """
+    cursor = connection.cursor(row_factory=args_row(ClaimedRun))
+    await cursor.execute(query("claim", size=size), {"node_id": node_id, "look_ahead_seconds": look_ahead_seconds})
+    return await cursor.fetchall()
+
+
+async def insert_occurrences(connection: Connection, occurrences: Sequence[NewOccurrence]) -> int:
+    """Arm the next occurrences; returns how many were not there yet."""
+    cursor = await connection.execute(
+        query("insert_occurrences"),
+        columns_of(occurrences, "job_ids", "run_ids", "tenant_ids", "buckets", "scheduled_fors"),
+    )
+    return cursor.rowcount
+
+
+async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UUID]:
+    """Move ended runs into the ledger and return the ids of those whose fence still matched."""
+    cursor = await connection.execute(
+        query("finish"),
+        columns_of(
+            batch,
+            *(
+                "job_ids",
+                "run_ids",
+                "fences",
+                "statuses",
+                "started_ats",
+                "finished_ats",
+                "http_statuses",
+                "errors",
+            ),
+            *("response_heads", "occurrences", "superseded_bys", "one_offs", "sent"),
+        ),
+    )
+    return {row[0] async for row in cursor}
+
+
+async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id: str) -> set[UUID]:
+    """Give runs back to be sent again later and return the ids of those whose fence still matched."""
+    columns = columns_of(
+        batch,
+        *(
+            "job_ids",
+            "run_ids",
+            "fences",
+            "due_ats",
+            "started_ats",
+            "finished_ats",
+            "http_statuses",
+            "errors",
+        ),
+        "response_heads",
+    )
+    cursor = await connection.execute(query("retry"), columns | {"node_id": node_id})
+    return {row[0] async for row in cursor}
+
+
+async def mark_running(connection: Connection, batch: Sequence[RunningRun]) -> None:
+    """Show that calls are under way."""
+    await connection.execute(query("mark_running"), columns_of(batch, "job_ids", "run_ids", "fences", "started_ats"))
+
+
+async def release(connection: Connection, batch: Sequence[HeldRun]) -> set[UUID]:
+    """Hand back what was not sent and return the ids of those whose fence still matched."""
+    cursor = await connection.execute(query("release"), columns_of(batch, "job_ids", "run_ids", "fences"))
+    return {row[0] async for row in cursor}
+
+
+async def recover(connection: Connection) -> list[RecoveredRun]:
+    """Take over what lost and stopped nodes still hold: due again at once, with a higher fence."""
+    cursor = connection.cursor(row_factory=args_row(RecoveredRun))
+    await cursor.execute(query("recover"))
+    return await cursor.fetchall()
+
+
+async def still_overlapping(connection: Connection, runs: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
+    """Return which of the (job, run) pairs still have an earlier live run of their job."""
+    cursor = await connection.execute(
+        query("still_overlapping"), {"job_ids": [job for job, _ in runs], "run_ids": [run for _, run in runs]}
+    )
+    return {row[0] async for row in cursor}
+
+
+async def find_cancelled(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, frozenset[datetime]]:
+    """Return the occurrences of each job that were cancelled and must not be armed."""
+    cursor = await connection.execute(query("find_cancelled"), {"job_ids": list(job_ids)})
+    found: dict[UUID, set[datetime]] = {}
+    async for job_id, instant in cursor:
+        found.setdefault(job_id, set()).add(instant)
+    return {job_id: frozenset(instants) for job_id, instants in found.items()}
+
+
+async def cancel_requests(connection: Connection, node_id: str) -> list[UUID]:
+    """Return the ids of the runs that this node holds and has been asked to stop."""
+    cursor = await connection.execute(query("cancel_requests"), {"node_id": node_id})
+    return [row[0] async for row in cursor]
+
+
+async def held_by(connection: Connection, node_id: str) -> list[HeldRun]:
+    """Return every run that the database says this node holds."""
+    cursor = connection.cursor(row_factory=args_row(HeldRun))
+    await cursor.execute(query("held_by_node"), {"node_id": node_id})
+    return await cursor.fetchall()
+
+
+async def next_due(connection: Connection) -> datetime | None:
+    """Return when the next unclaimed run is due."""
+    row = await (await connection.execute(query("next_due"))).fetchone()
+    return row[0] if row else None
+
+
+async def prune_cancelled(connection: Connection, *, retention_days: int) -> int:
+    """Forget cancelled occurrences that are long past; returns how many."""
+    return (await connection.execute(query("prune_cancelled"), {"retention_days": retention_days})).rowcount

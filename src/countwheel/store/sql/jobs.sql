@@ -1,0 +1,108 @@
+-- name: create_jobs
+-- Create a batch of jobs, each with its first run and (where it has one) its idempotency key, all or nothing a row.
+-- Returns the ids of the jobs that were created; a job that is not returned met a key that was there before.
+WITH submitted AS (
+    SELECT * FROM unnest(
+        %(job_ids)s::uuid[], %(tenant_ids)s::uuid[], %(schedules_recurring)s::text[], %(schedules_oneoff)s::text[],
+        %(timezones)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
+        %(names)s::text[], %(labels)s::text[], %(timeouts_seconds)s::float8[], %(max_attempts)s::int2[],
+        %(created_ats)s::timestamptz[], %(run_ids)s::uuid[], %(buckets)s::int2[], %(scheduled_fors)s::timestamptz[],
+        %(keys)s::text[], %(fingerprints)s::bytea[], %(answers)s::text[]
+    ) AS s (
+        job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
+        name, labels, timeout_seconds, max_attempts, created_at, run_id, bucket, scheduled_for,
+        key, fingerprint, answer
+    )
+),
+-- The unique key decides who is first, across batches and nodes. Sorted, so that two batches never wait in a circle.
+fresh_keys AS (
+    INSERT INTO idempotency_keys (tenant_id, operation, key, fingerprint, job_id, answer)
+    SELECT tenant_id, 'createJob', key, fingerprint, job_id, answer
+    FROM submitted WHERE key IS NOT NULL ORDER BY tenant_id, key
+    ON CONFLICT DO NOTHING
+    RETURNING job_id
+),
+accepted AS (
+    SELECT * FROM submitted WHERE key IS NULL OR job_id IN (SELECT job_id FROM fresh_keys)
+),
+new_jobs AS (
+    INSERT INTO jobs (
+        job_id, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
+        name, labels, timeout_seconds, max_attempts, created_at, updated_at
+    )
+    SELECT
+        job_id, tenant_id, 'ACTIVE', schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
+        name, labels::jsonb, timeout_seconds, max_attempts, created_at, created_at
+    FROM accepted
+),
+first_runs AS (
+    INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at)
+    SELECT job_id, run_id, tenant_id, bucket, 'schedule', 'SCHEDULED', scheduled_for, scheduled_for
+    FROM accepted
+)
+SELECT job_id FROM accepted;
+
+-- name: find_job
+SELECT {{job_columns}}
+FROM jobs j LEFT JOIN LATERAL ({{next_run}}) AS n ON true
+WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s;
+
+-- name: list_jobs
+-- A page of a tenant's jobs, newest first (job ids sort by creation time).
+SELECT {{job_columns}}
+FROM jobs j LEFT JOIN LATERAL ({{next_run}}) AS n ON true
+WHERE j.tenant_id = %(tenant_id)s
+  AND (%(before)s::uuid IS NULL OR j.job_id < %(before)s::uuid)
+  AND (%(show_deleted)s::boolean OR j.state <> 'DELETED')
+  AND (%(status)s::text IS NULL OR j.state = %(status)s::text)
+  AND (%(target)s::text IS NULL OR j.target_host = %(target)s::text)
+  AND (%(labels)s::jsonb IS NULL OR j.labels @> %(labels)s::jsonb)
+  AND (%(created_after)s::timestamptz IS NULL OR j.created_at >= %(created_after)s::timestamptz)
+  AND (%(created_before)s::timestamptz IS NULL OR j.created_at < %(created_before)s::timestamptz)
+ORDER BY j.job_id DESC
+LIMIT %(limit)s::int;
+
+-- name: mark_job_deleted
+-- The first of two steps: from this commit on no claim starts a run of the job. Its live runs are ended after it.
+UPDATE jobs SET state = 'DELETED', deleted_at = now(), ended_at = coalesce(ended_at, now()), updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND state <> 'DELETED';
+
+-- name: find_schedule
+SELECT state, schedule_recurring, timezone FROM jobs
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
+
+-- name: find_unarmed_jobs
+-- Active recurring jobs with no live run: a broken chain, which must never be. Locked, so that two sweeps take turns.
+SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.created_at
+FROM jobs j
+WHERE j.schedule_recurring IS NOT NULL AND j.state = 'ACTIVE'
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id)
+LIMIT 500
+FOR UPDATE OF j SKIP LOCKED;
+
+-- name: last_occurrences
+-- Where the chain of each job broke. Asked after the jobs are locked, in a snapshot of its own, so that what a peer
+-- re-armed in between is seen. A dropped range is followed by the occurrence that superseded it.
+SELECT j.job_id, (
+    SELECT max(coalesce(h.superseded_by - interval '1 ms', h.scheduled_for))
+    FROM run_history h WHERE h.job_id = j.job_id AND h.fence > 0
+) AS last
+FROM unnest(%(job_ids)s::uuid[]) AS j (job_id)
+WHERE NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id);
+
+-- name: prune_jobs
+-- One bite of the jobs, oldest first: those that ended before the retention and whose idempotency keys are gone too.
+-- Ids sort by creation time, so the primary key is the order and no index on ended_at burdens each completion.
+WITH bite AS (
+    SELECT job_id, ended_at FROM jobs
+    WHERE job_id > %(after)s AND created_at < now() - make_interval(days => %(retention_days)s)
+    ORDER BY job_id LIMIT 5000
+),
+gone AS (
+    DELETE FROM jobs USING bite b
+    WHERE jobs.job_id = b.job_id AND b.ended_at < now() - make_interval(days => %(retention_days)s)
+      AND NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.job_id = b.job_id AND k.tenant_id = jobs.tenant_id)
+      AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = b.job_id)
+    RETURNING jobs.job_id
+)
+SELECT (SELECT count(*) FROM gone) AS deleted, (SELECT max(job_id::text)::uuid FROM bite) AS last;

@@ -1,0 +1,68 @@
+-- name: find_run
+-- One run of a tenant, live or ended.
+SELECT {{live_columns}} FROM runs r
+WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run_id)s
+UNION ALL
+SELECT {{ended_columns}} FROM run_history h
+WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s AND h.run_id = %(run_id)s
+LIMIT 1;
+
+-- name: list_runs
+-- A page of a job's runs, latest occurrence first (run ids sort by scheduled_for).
+SELECT * FROM (
+    (
+        SELECT {{live_columns}} FROM runs r
+        WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s
+          AND (%(before)s::uuid IS NULL OR r.run_id < %(before)s::uuid)
+          AND (%(status)s::text IS NULL OR r.state = %(status)s::text)
+          AND (%(scheduled_after)s::timestamptz IS NULL OR r.scheduled_for >= %(scheduled_after)s::timestamptz)
+          AND (%(scheduled_before)s::timestamptz IS NULL OR r.scheduled_for < %(scheduled_before)s::timestamptz)
+        ORDER BY r.run_id DESC LIMIT %(limit)s::int
+    )
+    UNION ALL
+    (
+        SELECT {{ended_columns}} FROM run_history h
+        WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s
+          AND (%(before)s::uuid IS NULL OR h.run_id < %(before)s::uuid)
+          AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
+          AND (%(status)s::text IS NULL OR h.status = %(status)s::text)
+          AND (%(scheduled_after)s::timestamptz IS NULL OR h.scheduled_for >= %(scheduled_after)s::timestamptz)
+          AND (%(scheduled_before)s::timestamptz IS NULL OR h.scheduled_for < %(scheduled_before)s::timestamptz)
+        ORDER BY h.run_id DESC LIMIT %(limit)s::int
+    )
+) AS page
+ORDER BY run_id DESC
+LIMIT %(limit)s::int;
+
+-- name: find_attempts
+-- The attempts of a run that did not simply succeed, in the order of their fences.
+SELECT attempt, fence, started_at, finished_at, node_id, http_status, error, response_head
+FROM attempts
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+ORDER BY fence;
+
+-- name: hide_run
+-- The soft delete of an ended run: the row stays, default listings leave it out.
+UPDATE run_history SET deleted_at = now()
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s AND deleted_at IS NULL
+  AND status <> 'CANCELED';
+
+-- name: end_unheld
+-- End a live run that nobody holds, for a cancel. The caller has locked it.
+WITH gone AS (
+    DELETE FROM runs WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NULL
+    RETURNING *
+),
+completed AS (
+    UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
+    FROM gone
+    WHERE jobs.job_id = gone.job_id AND jobs.state = 'ACTIVE' AND jobs.schedule_oneoff IS NOT NULL
+)
+INSERT INTO run_history (
+    job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
+    lost_attempts, fence, error
+)
+SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for, due_at, started_at, now(), attempt,
+    lost_attempts, fence, %(reason)s
+FROM gone
+RETURNING run_id;

@@ -1,0 +1,214 @@
+-- name: claim
+-- Take up to {{size}} due runs a bucket for this node: a lease (the node's), a fence one higher, an attempt counted.
+WITH picked AS MATERIALIZED (
+    SELECT due.job_id, due.run_id
+    FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
+    CROSS JOIN LATERAL (
+        SELECT r.job_id, r.run_id FROM runs r
+        WHERE r.bucket = part.bucket AND r.node_id IS NULL
+          AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
+        ORDER BY r.due_at
+        LIMIT {{size}} -- literal: a generic plan over a parameter turns into a hash join over the whole table
+        FOR UPDATE SKIP LOCKED -- peers take other rows instead of waiting for these
+    ) AS due
+)
+UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1
+FROM picked p JOIN jobs j ON j.job_id = p.job_id
+WHERE r.job_id = p.job_id AND r.run_id = p.run_id
+RETURNING
+    r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
+    r.started_at, r.cancel_requested_at IS NOT NULL,
+    j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
+    j.schedule_recurring, j.timezone, j.state = 'ACTIVE',
+    -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again when due.
+    j.schedule_recurring IS NOT NULL AND EXISTS (
+        SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
+    ),
+    clock_timestamp();
+
+-- name: insert_occurrences
+-- Arm the next occurrences. The primary key refuses one that is there already.
+INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at)
+SELECT o.job_id, o.run_id, o.tenant_id, o.bucket, 'schedule', 'SCHEDULED', o.scheduled_for, o.scheduled_for
+FROM unnest(
+    %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(tenant_ids)s::uuid[], %(buckets)s::int2[],
+    %(scheduled_fors)s::timestamptz[]
+) AS o (job_id, run_id, tenant_id, bucket, scheduled_for)
+ON CONFLICT DO NOTHING;
+
+-- name: finish
+-- End a batch of held runs. Each row keeps its own fate: one whose fence has risen since is not touched and not
+-- returned. The id is the only indexable condition (facts.md: a state in it attracts a dead partial index).
+WITH ended AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(statuses)s::text[],
+        %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
+        %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
+        %(one_offs)s::boolean[], %(sent)s::boolean[]
+    ) AS e (
+        job_id, run_id, fence, status, started_at, finished_at, http_status,
+        error, response_head, occurrences, superseded_by, one_off, sent
+    )
+),
+left_runs AS (
+    DELETE FROM runs r USING ended e
+    WHERE r.job_id = e.job_id AND r.run_id = e.run_id AND r.fence = e.fence
+    RETURNING
+        r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
+        r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
+        e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
+        e.one_off, e.sent
+),
+ledger AS (
+    INSERT INTO run_history (
+        job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by
+    )
+    SELECT
+        job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
+        -- The claim counted an attempt; a run that was ended without a call made one fewer.
+        CASE WHEN sent THEN attempt ELSE greatest(attempt - 1, lost_attempts) END,
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by
+    FROM left_runs
+),
+tried AS (
+    INSERT INTO attempts (
+        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, http_status, error, response_head
+    )
+    SELECT job_id, run_id, tenant_id, attempt, fence, node_id, attempt_started_at, finished_at, http_status, error,
+        response_head
+    FROM left_runs WHERE sent AND error IS NOT NULL
+),
+completed AS (
+    UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
+    FROM left_runs l
+    WHERE l.one_off AND jobs.job_id = l.job_id AND jobs.state = 'ACTIVE'
+)
+SELECT run_id FROM left_runs;
+
+-- name: retry
+-- Give a batch of held runs back, due again later. Fenced like `finish`.
+WITH again AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(due_ats)s::timestamptz[],
+        %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
+        %(errors)s::text[], %(response_heads)s::bytea[]
+    ) AS a (job_id, run_id, fence, due_at, started_at, finished_at, http_status, error, response_head)
+),
+returned AS (
+    UPDATE runs r SET
+        state = 'RETRYING', node_id = NULL, error = a.error, due_at = greatest(a.due_at, r.scheduled_for),
+        started_at = coalesce(r.started_at, a.started_at)
+    FROM again a
+    WHERE r.job_id = a.job_id AND r.run_id = a.run_id AND r.fence = a.fence
+    RETURNING r.job_id, r.run_id, r.tenant_id, r.attempt, r.fence, a.started_at, a.finished_at, a.http_status,
+        a.error, a.response_head
+)
+, tried AS (
+    INSERT INTO attempts (
+        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, http_status, error, response_head
+    )
+    SELECT job_id, run_id, tenant_id, attempt, fence, %(node_id)s, started_at, finished_at, http_status, error,
+        response_head
+    FROM returned
+)
+SELECT run_id FROM returned;
+
+-- name: mark_running
+-- Show calls that are still under way. Touches no indexed column: a HOT update.
+UPDATE runs r SET state = 'RUNNING', started_at = coalesce(r.started_at, m.started_at)
+FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(started_ats)s::timestamptz[])
+    AS m (job_id, run_id, fence, started_at)
+WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.state = 'CLAIMED';
+
+-- name: release
+-- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen.
+UPDATE runs r SET
+    state = CASE WHEN r.attempt > 1 THEN 'RETRYING' ELSE 'SCHEDULED' END, node_id = NULL, attempt = r.attempt - 1
+FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (job_id, run_id, fence)
+WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL
+RETURNING r.run_id;
+
+-- name: recover
+-- Take over what lost nodes hold. The fence rises, so that a late record of theirs is refused; asked again every
+-- second for every lost node, because a claim that was in flight may commit after the node was declared lost.
+WITH lost AS (
+    SELECT r.job_id, r.run_id FROM runs r
+    WHERE r.node_id IN (SELECT n.node_id FROM nodes n WHERE n.lost_at IS NOT NULL OR n.stopped_at IS NOT NULL)
+    ORDER BY r.job_id, r.run_id
+    FOR UPDATE OF r SKIP LOCKED
+),
+freed AS (
+    UPDATE runs r SET
+        state = 'RETRYING', node_id = NULL, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1,
+        error = 'lost: node ' || held.node_id || ' was lost before it recorded the outcome'
+    FROM lost JOIN runs held ON held.job_id = lost.job_id AND held.run_id = lost.run_id
+    WHERE r.job_id = lost.job_id AND r.run_id = lost.run_id
+    RETURNING r.job_id, r.run_id, r.tenant_id, r.attempt, held.fence, held.node_id, held.started_at, held.state, r.error
+),
+tried AS (
+    INSERT INTO attempts (job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, error)
+    SELECT job_id, run_id, tenant_id, attempt, fence, node_id,
+        -- `runs.started_at` is the first attempt's start: it is this attempt's only where this is the first.
+        CASE WHEN attempt = 1 THEN started_at END, now(), error
+    FROM freed
+)
+SELECT job_id, run_id, node_id FROM freed;
+
+-- name: still_overlapping
+-- Which of these due runs still have an earlier live run of their job?
+SELECT c.run_id
+FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[]) AS c (job_id, run_id)
+WHERE EXISTS (SELECT FROM runs earlier WHERE earlier.job_id = c.job_id AND earlier.run_id < c.run_id);
+
+-- name: cancel_requests
+-- What this node has been asked to stop.
+SELECT run_id FROM runs WHERE node_id = %(node_id)s AND cancel_requested_at IS NOT NULL;
+
+-- name: next_due
+-- When is the next unclaimed run due? Tells the claimer how long it may sleep.
+SELECT min(due.due_at)
+FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
+CROSS JOIN LATERAL (
+    SELECT r.due_at FROM runs r WHERE r.bucket = part.bucket AND r.node_id IS NULL ORDER BY r.due_at LIMIT 1
+) AS due;
+
+-- name: lock_live_run
+SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
+WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run_id)s
+FOR UPDATE;
+
+-- name: lock_live_runs
+-- Every live run of a job, locked; waits for a claim that is about to arm the next one.
+SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
+WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s
+ORDER BY r.run_id
+FOR UPDATE;
+
+-- name: request_cancel
+-- Ask the holder to stop. It answers by ending the run.
+UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now())
+WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL;
+
+-- name: find_cancelled
+SELECT job_id, scheduled_for FROM cancelled_occurrences WHERE job_id = ANY(%(job_ids)s);
+
+-- name: remember_cancelled
+INSERT INTO cancelled_occurrences (job_id, scheduled_for) VALUES (%(job_id)s, %(scheduled_for)s)
+ON CONFLICT DO NOTHING;
+
+-- name: prune_cancelled
+DELETE FROM cancelled_occurrences WHERE scheduled_for < now() - make_interval(days => %(retention_days)s);
+
+-- name: record_future_cancel
+-- The ledger row of an occurrence that was cancelled before its row in `runs` existed. Once only.
+INSERT INTO run_history (
+    job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, attempt, lost_attempts, fence, error
+)
+SELECT %(job_id)s, %(run_id)s, %(tenant_id)s, 'schedule', 'CANCELED', %(scheduled_for)s, %(scheduled_for)s, now(),
+    0, 0, 0, 'cancelled by request'
+WHERE NOT EXISTS (SELECT FROM run_history h WHERE h.job_id = %(job_id)s AND h.run_id = %(run_id)s);
+
+-- name: held_by_node
+-- What the database says this node holds: compared with what it knows, to find claims whose COMMIT went unanswered.
+SELECT job_id, run_id, fence FROM runs WHERE node_id = %(node_id)s;
