@@ -4,6 +4,7 @@ Claiming a recurring job's run and inserting its next occurrence are one transac
 silent stop. What planning decides not to send is ended in the same transaction, with its reason.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,11 +41,23 @@ class Claimer:
         self._context = context
         self._timer = timer
         self._more_is_due = True
+        self._claiming = asyncio.Lock()
+        self._stopped = False
+
+    async def stop(self) -> None:
+        """Claim no more; returns when a claim that is under way has ended, so that none is left in the dark."""
+        self._stopped = True
+        async with self._claiming:
+            pass
 
     async def run_once(self) -> float:
         """Claim one batch, if anything is due and there is room. Returns seconds to wait."""
+        async with self._claiming:
+            return await self._claim_some()
+
+    async def _claim_some(self) -> float:
         room = self._context.settings.max_held - len(self._context.held)
-        if room < _SMALL * ids.BUCKETS or not self._context.node.has_lease():
+        if self._stopped or room < _SMALL * ids.BUCKETS or not self._context.node.has_lease():
             return self._context.settings.poll_every_seconds / 5
         if not self._more_is_due and not await self._is_anything_due():
             return self._context.settings.poll_every_seconds

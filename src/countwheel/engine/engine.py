@@ -113,6 +113,7 @@ class Engine:
     async def stop(self) -> None:
         """Stop gracefully: claim no more, release what is unsent, wait for calls under way, record, say goodbye."""
         _log.info("stopping", held=len(self.held))
+        await self.claimer.stop()
         await self._end("claimer", "sweeper", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
