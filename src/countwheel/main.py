@@ -16,7 +16,7 @@ import uvloop
 
 from countwheel import __version__, config
 from countwheel.api.app import build_app
-from countwheel.api.contract import Contract
+from countwheel.api.contract import load_contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
 from countwheel.api.server import HttpServer
@@ -106,10 +106,10 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
                 for step in await migrate.apply_migrations(connection):
                     _log.info("schema migrated", step=step.name)
             credentials = await _dev_client(settings, database, sealer, data_dir)
-            async with _server(settings, database, sealer, listener, owns_database=True) as server:
+            async with server(settings, database, sealer, listener, owns_database=True) as http:
                 _greet(settings, data_dir)
                 demonstration = asyncio.create_task(schedule_demo(credentials, SystemClock())) if demo else None
-                await _until_stopped(stop, server)
+                await _until_stopped(stop, http)
                 if demonstration is not None:
                     demonstration.cancel()
     return 0
@@ -132,8 +132,8 @@ async def _serve(settings: Settings) -> int:
             if not status.is_current:
                 missing = ", ".join(map(str, status.missing))
                 raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
-            async with _server(settings, database, sealer, listener, owns_database=False) as server:
-                await _until_stopped(stop, server)
+            async with server(settings, database, sealer, listener, owns_database=False) as http:
+                await _until_stopped(stop, http)
     return 0
 
 
@@ -196,14 +196,24 @@ async def _database(dsn: str, name: str, connections: int) -> AsyncIterator[Data
 
 
 @asynccontextmanager
-async def _server(
-    settings: Settings, database: Database, sealer: Sealer, listener: socket.socket, *, owns_database: bool
+async def server(
+    settings: Settings,
+    database: Database,
+    sealer: Sealer,
+    listener: socket.socket,
+    *,
+    owns_database: bool,
+    on_engine: Callable[[Engine], None] = lambda _: None,
 ) -> AsyncIterator[HttpServer]:
-    """Run the engine and the API; at the end both stop gracefully, the API last, so that it can tell how it goes."""
+    """Run the engine and the API; at the end both stop gracefully, the API last, so that it can tell how it goes.
+
+    `on_engine` is given the engine before it starts.
+    """
     clock, chance = SystemClock(), SystemChance()
     guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
     sender = AiohttpSender(guard, connections=settings.concurrency)
     engine = Engine(_engine_parts(settings, database, sealer, sender, owns_database=owns_database))
+    on_engine(engine)
     await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
     keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
@@ -212,7 +222,7 @@ async def _server(
             database=api_database,
             clock=clock,
             chance=chance,
-            contract=Contract.load(),
+            contract=load_contract(),
             issuer=Issuer(
                 settings.issuer_url,
                 settings.audience,
@@ -231,12 +241,12 @@ async def _server(
                 development=owns_database,
             ),
         )
-        server = HttpServer(build_app(parts), listener)
+        http = HttpServer(build_app(parts), listener)
         await engine.start()
         try:
-            async with server:
+            async with http:
                 try:
-                    yield server
+                    yield http
                 finally:
                     await engine.stop()
         finally:
@@ -315,9 +325,9 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _until_stopped(stop: asyncio.Event, server: HttpServer) -> None:
+async def _until_stopped(stop: asyncio.Event, http: HttpServer) -> None:
     waiting = asyncio.create_task(stop.wait())
-    ended = asyncio.create_task(server.wait_ended())
+    ended = asyncio.create_task(http.wait_ended())
     await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
     for task in (waiting, ended):
         task.cancel()

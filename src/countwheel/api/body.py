@@ -11,6 +11,8 @@ from countwheel.api.problems import Problem, invalid_body
 from countwheel.domain.errors import Fault
 
 MAX_DEPTH = 64
+_PATIENCE = 8
+"""How many times the limit is read from a client that sends too much, before the connection is closed on it."""
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.-]+\+json)", re.IGNORECASE)
 _CHARSET = re.compile(r'charset="?([^";\s]+)"?', re.IGNORECASE)
 _UTF_8 = frozenset({"utf-8", "utf8"})
@@ -23,7 +25,7 @@ class _Refused(ValueError):  # noqa: N818 (private, and read as a word)
 async def read_json(request: Request, limit_bytes: int) -> object:
     """Return the request's JSON document.
 
-    Raises `Problem`: 415 for another content type, 413 as soon as the body is over `limit_bytes`, 400 for anything that
+    Raises `Problem`: 415 for another content type, 413 for a body over `limit_bytes`, 400 for anything that
     is not one unambiguous JSON document.
     """
     _check_type(request.headers.get("content-type", ""))
@@ -34,23 +36,30 @@ async def read_json(request: Request, limit_bytes: int) -> object:
 
 
 async def read_bytes(request: Request, limit_bytes: int) -> bytes:
-    """Return the body. Raises the 413 problem as soon as it is over the limit, without keeping what came."""
+    """Return the body. Raises the 413 problem if it is over the limit; no more than the limit is ever kept."""
     too_large = Problem(
         413, "body-too-large", detail=f"the body is over {limit_bytes} bytes", headers={"Connection": "close"}
     )
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit_bytes:
-        raise too_large
+    refused = announced.isdigit() and int(announced) > limit_bytes
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > limit_bytes:
+            refused = refused or size > limit_bytes
+            # What is refused is read on for a while and thrown away: closing on a client that is still sending would
+            # reset the connection, and the answer with it.
+            if size > limit_bytes * _PATIENCE:
                 raise too_large
-            chunks.append(chunk)
+            if refused:
+                chunks.clear()
+            else:
+                chunks.append(chunk)
     except ClientDisconnect as error:
         raise Problem(400, "invalid-request", detail="the connection ended within the body") from error
+    if refused:
+        raise too_large
     return b"".join(chunks)
 
 

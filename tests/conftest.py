@@ -1,0 +1,89 @@
+"""Fixtures: one embedded PostgreSQL a session, a database of its own for each test, a whole server on request."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from harness import SECRET_KEY, Node, running_node
+from hypothesis import settings
+
+from countwheel.auth import bootstrap
+from countwheel.clock import SystemChance, SystemClock
+from countwheel.embedded.supervisor import EmbeddedPostgres
+from countwheel.store import migrate, partitions
+from countwheel.store.database import Database
+from countwheel.store.sealing import Sealer
+from countwheel.testing import WebhookReceiver
+
+# Deadlines would measure the machine; the examples are many enough to find what is to be found in seconds.
+settings.register_profile("countwheel", deadline=None, max_examples=100)
+settings.load_profile("countwheel")
+
+TEMPLATE = "countwheel"
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL whose template database has the schema. What it must survive is tested elsewhere: no fsync."""
+    data_dir = Path(tempfile.mkdtemp(prefix="countwheel-test-"))
+    settings = {"fsync": "off", "synchronous_commit": "off", "max_connections": "100"}
+    postgres = EmbeddedPostgres(data_dir, SystemClock(), progress=lambda _: None, settings=settings)
+    try:
+        asyncio.run(_prepare(postgres))
+        yield postgres
+    finally:
+        asyncio.run(postgres.stop())
+        shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def dsn(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """A fresh database with the schema."""
+    name = f"test_{next(_NUMBERS)}"
+    maintenance = cluster.dsn.replace("dbname='countwheel'", "dbname='postgres'")
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY wal_log")
+        yield cluster.dsn.replace("dbname='countwheel'", f"dbname='{name}'")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    """A pool of connections to a fresh database."""
+    pool = Database(dsn, name="test", size=6)
+    await pool.open()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    """A receiver of webhooks."""
+    async with WebhookReceiver() as listening:
+        yield listening
+
+
+@pytest.fixture
+async def node(dsn: str) -> AsyncIterator[Node]:
+    """A whole server, API and engine, over real HTTP."""
+    async with running_node(dsn) as running:
+        yield running
+
+
+async def _prepare(postgres: EmbeddedPostgres) -> None:
+    await postgres.start()
+    database = Database(postgres.dsn, name="template", size=1)
+    await database.open()
+    async with database.connection() as connection:
+        await migrate.apply_migrations(connection)
+        await partitions.make_ahead(connection)
+    sealer, clock = Sealer(SECRET_KEY, SystemChance()), SystemClock()
+    await bootstrap.ensure_tenant(database, sealer, SystemChance(), clock.now())
+    await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
+    await database.close()

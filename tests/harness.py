@@ -1,0 +1,232 @@
+"""What tests share: a whole node in this process, a whole server in another, and clients that speak to them."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from countwheel import main
+from countwheel.auth import bootstrap
+from countwheel.auth.principal import ALL_SCOPES
+from countwheel.client import Countwheel
+from countwheel.client.credentials import load
+from countwheel.clock import SystemChance, SystemClock
+from countwheel.config import Settings
+from countwheel.engine.engine import Engine
+from countwheel.store.database import Database
+from countwheel.store.sealing import Sealer
+
+SECRET_KEY = bytes(range(32))
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, read."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Api:
+    """Speaks to a server over HTTP as one client of one tenant."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None) -> None:
+        self.session = session
+        self.url = url
+        self.token = token
+
+    async def call(self, method: str, path: str, body: Any = None, headers: Any = None, data: Any = None) -> Answer:
+        sent = list(dict(headers).items()) if isinstance(headers, dict) else list(headers or [])
+        names = {name.lower() for name, _ in sent}
+        if self.token is not None and "authorization" not in names:
+            sent.append(("Authorization", f"Bearer {self.token}"))
+        if body is not None:
+            data = json.dumps(body).encode()
+        if data is not None and "content-type" not in names:
+            sent.append(("Content-Type", "application/json"))
+        async with self.session.request(
+            method, self.url + path, data=data, headers=sent, allow_redirects=False, skip_auto_headers=("Content-Type",)
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def create(self, **fields: Any) -> dict[str, Any]:
+        """Create a job and return it; fails unless it is created."""
+        answer = await self.call("POST", "/v1/jobs", fields)
+        assert answer.status == 201, answer.body
+        created: dict[str, Any] = answer.json
+        return created
+
+    async def run(self, job: dict[str, Any], run_id: str | None = None) -> dict[str, Any]:
+        """Return a run, by default the first one of a job."""
+        run_id = run_id or job["next_run"]["run_id"]
+        answer = await self.call("GET", f"/v1/jobs/{job['job_id']}/run/{run_id}/")
+        assert answer.status == 200, answer.body
+        found: dict[str, Any] = answer.json
+        return found
+
+    async def run_when(self, job: dict[str, Any], *statuses: str, run_id: str | None = None) -> dict[str, Any]:
+        """Return a run as soon as it has one of these statuses."""
+        async with asyncio.timeout(20):
+            while True:
+                found = await self.run(job, run_id)
+                if found["status"] in statuses:
+                    return found
+                await SystemClock().sleep(0.02)
+
+
+class Node:
+    """A whole server in this process."""
+
+    def __init__(self, url: str, engine: Engine, database: Database, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.engine = engine
+        self.database = database
+        self._session = session
+        self.api = Api(session, url, None)
+
+    async def client(self, *, tenant: str = "default", scopes: frozenset[str] = ALL_SCOPES) -> Api:
+        """Return an API client with a token of its own, for a tenant that is made where there is none."""
+        sealer, chance, now = Sealer(SECRET_KEY, SystemChance()), SystemChance(), SystemClock().now()
+        await bootstrap.ensure_tenant(self.database, sealer, chance, now, name=tenant)
+        client_id, secret = await bootstrap.create_client(
+            self.database, chance, name="test", tenant=tenant, scopes=scopes
+        )
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        async with self._session.post(f"{self.url}/oauth/token", data=form) as response:
+            token = (await response.json())["access_token"]
+        return Api(self._session, self.url, token)
+
+
+@asynccontextmanager
+async def running_node(dsn: str, **changes: Any) -> AsyncIterator[Node]:
+    """Run a node on a database until the block ends; it stops gracefully."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    settings = replace(
+        Settings(port=port, allowed_networks=LOOPBACK, allow_http_targets=True, lease_seconds=3.0), **changes
+    )
+    sealer = Sealer(SECRET_KEY, SystemChance())
+    database = Database(dsn, name="engine", size=settings.database_connections)
+    await database.open()
+    engines: list[Engine] = []
+    async with aiohttp.ClientSession() as session:
+        try:
+            async with main.server(settings, database, sealer, listener, owns_database=False, on_engine=engines.append):
+                node = Node(f"http://127.0.0.1:{port}", engines[0], database, session)
+                node.api = await node.client()
+                yield node
+        finally:
+            await database.close()
+            listener.close()
+
+
+class DevServer:
+    """`countwheel dev` in a process of its own, which can be killed for real."""
+
+    def __init__(
+        self, data_dir: Path, *, port: int | None = None, module: str = "countwheel", **environment: str
+    ) -> None:
+        self.data_dir = data_dir
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._module = module
+        self._environment = environment
+        self.process: asyncio.subprocess.Process | None = None
+        self.output = b""
+
+    async def start(self) -> None:
+        """Start, and return when it has said that it is running."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTWHEEL_")}
+        environment |= {
+            "COUNTWHEEL_PORT": str(self.port),
+            "COUNTWHEEL_DATA_DIR": str(self.data_dir),
+            "PYTHONPATH": str(Path(__file__).parent / "faults"),
+        } | self._environment
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", self._module, "dev"),
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert self.process.stdout is not None
+        self.output = b""
+        async with asyncio.timeout(60):
+            while b"See it arrive" not in self.output:
+                line = await self.process.stdout.readline()
+                self.output += line
+                if not line:
+                    code = await self.process.wait()
+                    raise AssertionError(f"countwheel dev ended with {code}:\n{self.output.decode()}")
+
+    async def kill(self) -> None:
+        """kill -9, and return when the process is gone."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        await self._ended()
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it gracefully and return its exit code."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await self._ended()
+
+    def client(self) -> Countwheel:
+        """Return an SDK client with the development credentials."""
+        return Countwheel(load(self.data_dir))
+
+    async def _ended(self) -> int:
+        assert self.process is not None
+        rest, _ = await self.process.communicate()
+        self.output += rest
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@asynccontextmanager
+async def dev_server(data_dir: Path, **environment: str) -> AsyncIterator[DevServer]:
+    """Run `countwheel dev` until the block ends, however it ends."""
+    server = DevServer(data_dir, **environment)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def soon(seconds: float = 1.0) -> str:
+    """Return the instant `seconds` from now, as RFC 3339 with milliseconds."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")  # noqa: TID251
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return what an async `condition` returns as soon as it is true; it is asked again and again."""
+    async with asyncio.timeout(seconds):
+        while not (found := await condition()):
+            await SystemClock().sleep(0.02)
+        return found
