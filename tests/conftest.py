@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from harness import SECRET_KEY, Node, running_node
 from hypothesis import settings
 
 from countwheel.auth import bootstrap
@@ -19,6 +18,7 @@ from countwheel.store import migrate, partitions
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 from countwheel.testing import WebhookReceiver
+from harness import SECRET_KEY, Node, running_node
 
 # Deadlines would measure the machine; the examples are many enough to find what is to be found in seconds.
 settings.register_profile("countwheel", deadline=None, max_examples=100)

@@ -4,6 +4,9 @@ import base64
 from uuid import uuid4
 
 import pytest
+
+from countwheel.auth import bootstrap
+from countwheel.clock import SystemChance
 from harness import Node
 
 URL = "http://127.0.0.1:9/hook"
@@ -75,9 +78,6 @@ async def test_e4_another_tenants_job_looks_unknown(node: Node) -> None:
 
 async def test_o8_a_token_is_given_for_the_right_secret_alone(node: Node) -> None:
     """O8: Basic and body credentials work, wrong ones do not; answers are not cached."""
-    from countwheel.auth import bootstrap
-    from countwheel.clock import SystemChance
-
     client_id, secret = await bootstrap.create_client(
         node.database, SystemChance(), name="x", scopes=frozenset({"jobs:read"})
     )

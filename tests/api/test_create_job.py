@@ -4,6 +4,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
+
 from harness import Node, soon
 
 URL = "http://127.0.0.1:9/hook"

@@ -4,6 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+
 from harness import Node
 
 URL = "http://127.0.0.1:9/hook"

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+
 from harness import Node, running_node
 
 URL = "http://127.0.0.1:9/hook"
