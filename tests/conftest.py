@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -26,6 +26,33 @@ settings.load_profile("countwheel")
 
 TEMPLATE = "countwheel"
 _NUMBERS = count(1)
+_REPORT = "report"
+
+
+@pytest.fixture
+def report_line(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Add a line to the summary at the end: what a test found, which is worth reading when it passes too."""
+
+    def add(line: str) -> None:
+        request.node.user_properties.append((_REPORT, line))
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests had to report."""
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {line}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, line in report.user_properties
+        if name == _REPORT
+    ]
+    if lines:
+        terminalreporter.section("what tests report")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

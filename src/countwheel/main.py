@@ -232,7 +232,7 @@ async def server(
                 token_lifetime_seconds=settings.token_lifetime_seconds,
             ),
             verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, clock),
-            target_refusal=guard.check_url,
+            target_refusal=guard.url_refusal,
             creator=JobCreator(api_database),
             settings=ApiSettings(
                 max_body_bytes=settings.max_body_bytes,

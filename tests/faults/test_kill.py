@@ -3,8 +3,10 @@
 import asyncio
 import http.client
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ _CONNECTION_FAULTS = (ApiError, ConnectionError, http.client.HTTPException)
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_i5_a_crash_around_the_commit_leaves_one_job(tmp_path: Path, moment: str) -> None:
-    """I5: killed before the commit the retry creates the job; killed after it, before the answer, the retry returns it."""
+    """I5: killed before the commit the retry creates the job; killed between commit and answer the retry returns it."""
     flag = tmp_path / "crash"
     server = DevServer(tmp_path / "data", module="crash_after_commit", CRASH_FLAG=str(flag))
     await server.start()
@@ -51,7 +53,7 @@ class Crash:
     running_again_at: datetime
 
 
-async def test_two_thousand_runs_survive_three_kills(tmp_path: Path) -> None:
+async def test_two_thousand_runs_survive_three_kills(tmp_path: Path, report_line: Callable[[str], None]) -> None:
     """Every run reaches the receiver; every receipt beyond a run's first is explained by a crash. A repeat without
     faults gives exactly one receipt for each.
     """
@@ -63,7 +65,7 @@ async def test_two_thousand_runs_survive_three_kills(tmp_path: Path) -> None:
             crashes = [await _crash(server, receiver, after=JOBS * share // 8) for share in (1, 3, 5)]
             await receiver.wait_until(lambda: receiver.calls_by_run().keys() >= expected, 90)
             await _all_recorded(server, expected)
-            _check(receiver, expected, crashes)
+            _check(receiver, expected, crashes, report_line)
 
             receiver.calls.clear()
             expected = await _schedule(server.client(), receiver.url)
@@ -112,27 +114,23 @@ async def _all_recorded(server: DevServer, expected: set[str]) -> None:
     assert expected
 
 
-def _check(receiver: WebhookReceiver, expected: set[str], crashes: list[Crash]) -> None:
+def _check(
+    receiver: WebhookReceiver, expected: set[str], crashes: list[Crash], report_line: Callable[[str], None]
+) -> None:
     by_run: dict[str, list[datetime]] = {}
     for call in receiver.calls:
         by_run.setdefault(call.run_id, []).append(call.received_at)
     assert by_run.keys() == expected
+    repeats = [(run_id, *pair) for run_id, receipts in by_run.items() for pair in pairwise(receipts)]
     unexplained = []
-    for run_id, receipts in by_run.items():
-        for first, again in zip(receipts, receipts[1:], strict=False):
-            # In flight when the server was killed: sent before, not recorded, sent again after the restart.
-            cause = [
-                crash
-                for crash in crashes
-                if first <= crash.killed_at + timedelta(seconds=0.1) and crash.killed_at <= again
-            ]
-            in_flight = [crash for crash in cause if crash.killed_at - first < timedelta(seconds=2)]
-            if not in_flight:
-                unexplained.append((run_id, first, again))
-            else:
-                print(
-                    f"repeat of {run_id}: received {first:%T.%f} and {again:%T.%f}, killed {in_flight[0].killed_at:%T.%f}"
-                )
+    for run_id, first, again in repeats:
+        crash = _crash_between(first, again, crashes)
+        if crash is None:
+            unexplained.append((run_id, first, again))
+        else:
+            report_line(
+                f"repeat of {run_id}: received {first:%T.%f}, killed {crash.killed_at:%T.%f}, again {again:%T.%f}"
+            )
     assert unexplained == []
     late = [
         call
@@ -140,3 +138,14 @@ def _check(receiver: WebhookReceiver, expected: set[str], crashes: list[Crash]) 
         if call.received_at < datetime.fromisoformat(call.headers["countwheel-scheduled-for"])
     ]
     assert late == [], "a call came before its time"
+
+
+def _crash_between(first: datetime, again: datetime, crashes: list[Crash]) -> Crash | None:
+    """Find the crash that explains a repeat: the call was in flight when the server was killed, sent but not recorded,
+    and was sent again after the restart.
+    """
+    for crash in crashes:
+        in_flight = timedelta(seconds=-0.1) <= crash.killed_at - first < timedelta(seconds=2)
+        if in_flight and crash.killed_at <= again:
+            return crash
+    return None

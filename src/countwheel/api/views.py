@@ -6,15 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from countwheel.domain.run import RunStatus
+from countwheel.domain.timestamp import format_instant
 from countwheel.store.jobs import JobRow, NewJob
 from countwheel.store.ledger import AttemptRow, RunRow
 
 
 def timestamp(instant: datetime | None) -> str | None:
     """Return RFC 3339 in UTC with milliseconds, or None."""
-    if instant is None:
-        return None
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"
+    return None if instant is None else format_instant(instant)
 
 
 def new_job(job: NewJob) -> dict[str, Any]:

@@ -61,9 +61,11 @@ class Guard:
         """`allowed` networks win over the block list; `allow_http` lets plain http through."""
         self._allowed = tuple(allowed)
         self._allow_http = allow_http
+        # Pure functions of their argument, asked again for every call to the same target.
         self.refusal = lru_cache(maxsize=4096)(self._refusal)
+        self.url_refusal = lru_cache(maxsize=4096)(self._url_refusal)
 
-    def check_url(self, url: str) -> str | None:
+    def _url_refusal(self, url: str) -> str | None:
         """Return why a URL is refused as far as its text tells, or None. A name is judged when it is resolved."""
         parts = urlsplit(url)
         if parts.scheme.lower() == "http" and not self._allow_http:

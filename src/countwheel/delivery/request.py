@@ -8,6 +8,7 @@ from uuid import UUID
 
 from countwheel.delivery.signing import sign
 from countwheel.domain.attempt import Call
+from countwheel.domain.timestamp import format_instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,6 @@ def build_call(delivery: Delivery, *, secrets: Sequence[bytes], now: datetime, u
     run_id = str(delivery.run_id)
     unix_seconds = int(now.timestamp())
     span = hashlib.sha256(b"%b%d" % (delivery.run_id.bytes, delivery.fence)).hexdigest()[:16]
-    scheduled_for = delivery.scheduled_for
     headers = (
         ("content-type", "application/json"),
         ("user-agent", user_agent),
@@ -46,10 +46,7 @@ def build_call(delivery: Delivery, *, secrets: Sequence[bytes], now: datetime, u
         ("countwheel-run-id", run_id),
         ("countwheel-attempt", str(delivery.attempt)),
         ("countwheel-fence", str(delivery.fence)),
-        (
-            "countwheel-scheduled-for",
-            f"{scheduled_for:%Y-%m-%dT%H:%M:%S}.{scheduled_for.microsecond // 1000:03d}Z",
-        ),
+        ("countwheel-scheduled-for", format_instant(delivery.scheduled_for)),
         ("countwheel-trigger", delivery.trigger),
     )
     return Call(delivery.url, headers, delivery.body, delivery.timeout_seconds)

@@ -53,7 +53,7 @@ class AiohttpSender:
 
     async def send(self, call: Call) -> AttemptResult:
         """Make the call once and return what came of it."""
-        if refusal := self._guard.check_url(call.url):
+        if refusal := self._guard.url_refusal(call.url):
             return Failure(FailureKind.BLOCKED, refusal, maybe_sent=False)
         try:
             async with self._opened().post(

@@ -1,4 +1,4 @@
-"""One-off timestamps: RFC 3339 with an offset, or local wall-clock time with a zone (criterion C5)."""
+"""Timestamps as clients write them: RFC 3339 with an offset, or local time with a zone (criterion C5)."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,11 @@ _FIELD = "schedule_oneoff"
 _EXAMPLE = "give RFC 3339 with an offset, like 2027-01-01T09:00:00+01:00, or local time together with timezone"
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _LEAP_SECOND = 60
+
+
+def format_instant(instant: datetime) -> str:
+    """Return an aware instant as RFC 3339 in UTC with its milliseconds; what is finer is cut off."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_oneoff(text: str, timezone: str | None) -> datetime:
