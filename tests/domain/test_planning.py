@@ -1,0 +1,133 @@
+"""Promises 2 and 3: every occurrence runs or has a reason, and no chain is ever broken."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countwheel.domain.planning import Candidate, next_occurrence, plan
+from countwheel.domain.policy import CATCHUP_WINDOW, LOST_ATTEMPTS_LIMIT, MISFIRE_GRACE
+from countwheel.domain.run import RunStatus
+from countwheel.domain.schedule import parse_recurring
+
+HOURLY = parse_recurring("0 * * * *", None)
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def candidate(**changes) -> Candidate:
+    fields = {
+        "scheduled_for": NOON,
+        "first_claim": True,
+        "job_active": True,
+        "cancel_requested": False,
+        "lost_attempts": 0,
+        "schedule": HOURLY,
+    }
+    return Candidate(**(fields | changes))
+
+
+def test_an_occurrence_in_time_runs_and_names_the_next() -> None:
+    """Claimed a little ahead: it runs, and the following one is armed."""
+    planned = plan(candidate(), now=NOON - timedelta(milliseconds=400))
+    assert (planned.ending, planned.following) == (None, NOON + HOUR)
+
+
+def test_a_retry_does_not_arm_again() -> None:
+    """The chain went on with the first claim; a second row for the next occurrence would be its double."""
+    assert plan(candidate(first_claim=False), now=NOON).following is None
+
+
+def test_a_oneoff_has_no_following() -> None:
+    """One occurrence, and no more."""
+    assert plan(candidate(schedule=None), now=NOON).following is None
+
+
+def test_cancelled_occurrences_are_left_out_of_the_chain() -> None:
+    """The one after a cancelled occurrence stands."""
+    planned = plan(candidate(), now=NOON, cancelled=frozenset({NOON + HOUR, NOON + 2 * HOUR}))
+    assert planned.following == NOON + 3 * HOUR
+
+
+def test_a_cancelled_run_still_keeps_the_chain_going() -> None:
+    """Cancelling one occurrence lets the one after it stand."""
+    planned = plan(candidate(cancel_requested=True), now=NOON)
+    assert planned.ending is not None
+    assert (planned.ending.status, planned.following) == (RunStatus.CANCELED, NOON + HOUR)
+
+
+def test_a_job_that_is_gone_ends_its_run_and_its_chain() -> None:
+    """Nothing is armed for a job that is deleted or paused."""
+    planned = plan(candidate(job_active=False), now=NOON)
+    assert planned.ending is not None
+    assert (planned.ending.status, planned.following) == (RunStatus.CANCELED, None)
+
+
+def test_a_run_that_kills_nodes_is_parked() -> None:
+    """A poison run ends FAILED instead of going round for ever; its chain goes on."""
+    planned = plan(candidate(lost_attempts=LOST_ATTEMPTS_LIMIT), now=NOON)
+    assert planned.ending is not None
+    assert (planned.ending.status, planned.following) == (RunStatus.FAILED, NOON + HOUR)
+
+
+def test_the_latest_missed_runs_and_the_others_are_said() -> None:
+    """fire_latest: noon to 14:00 were missed by 15:30; 15:00 runs, three others stand in one row."""
+    planned = plan(candidate(), now=NOON + 3.5 * HOUR)
+    assert planned.ending is not None
+    assert planned.ending.status is RunStatus.SKIPPED
+    assert (planned.ending.occurrences, planned.ending.superseded_by) == (3, NOON + 3 * HOUR)
+    assert planned.following == NOON + 3 * HOUR
+
+
+def test_the_grace_is_not_a_miss() -> None:
+    """Up to a minute late is late, not missed."""
+    assert plan(candidate(), now=NOON + MISFIRE_GRACE).ending is None
+    assert plan(candidate(scheduled_for=NOON - HOUR), now=NOON + MISFIRE_GRACE).ending is not None
+
+
+def test_past_the_catch_up_window_a_oneoff_expires() -> None:
+    """Within 24 h it runs late, beyond it ends EXPIRED."""
+    oneoff = candidate(schedule=None)
+    assert plan(oneoff, now=NOON + CATCHUP_WINDOW).ending is None
+    beyond = plan(oneoff, now=NOON + CATCHUP_WINDOW + timedelta(milliseconds=1)).ending
+    assert beyond is not None
+    assert beyond.status is RunStatus.EXPIRED
+
+
+def test_the_last_missed_was_cancelled() -> None:
+    """If the latest missed occurrence was cancelled, the one before it is the latest that may run."""
+    planned = plan(candidate(), now=NOON + 3.5 * HOUR, cancelled=frozenset({NOON + 3 * HOUR}))
+    assert planned.following == NOON + 2 * HOUR
+
+
+@given(
+    minutes_late=st.integers(0, 60 * 24 * 400),
+    expression=st.sampled_from(["* * * * *", "*/7 3 * * *", "0 0 * * *", "0 0 1 * *", "0 0 29 2 *", "5 * * * 1-5"]),
+    zone=st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe"]),
+)
+def test_no_outage_of_any_length_stops_a_chain(minutes_late: int, expression: str, zone: str) -> None:
+    """However late, the plan names a following occurrence later than the run's own, and at most one step back in time
+    remains: following the plans from one to the next reaches the present in two steps.
+    """
+    schedule = parse_recurring(expression, zone)
+    scheduled_for = schedule.next_after(datetime(2024, 1, 1, tzinfo=UTC))
+    assert scheduled_for is not None
+    now = scheduled_for + timedelta(minutes=minutes_late)
+    first = plan(candidate(scheduled_for=scheduled_for, schedule=schedule), now=now)
+    assert first.following is not None
+    assert first.following > scheduled_for
+    if first.ending is not None and first.ending.status is RunStatus.SKIPPED:
+        second = plan(candidate(scheduled_for=first.following, schedule=schedule), now=now)
+        assert second.following is not None
+        assert second.following > now
+        assert second.ending is None or second.ending.status is RunStatus.EXPIRED
+    else:
+        assert first.following > now - MISFIRE_GRACE
+
+
+@given(st.sets(st.integers(1, 30), max_size=20))
+def test_next_occurrence_is_the_first_that_nobody_cancelled(hours: set[int]) -> None:
+    """A law: the smallest hour that is not in the set."""
+    cancelled = frozenset(NOON + hour * HOUR for hour in hours)
+    expected = next(hour for hour in range(1, 40) if hour not in hours)
+    assert next_occurrence(HOURLY, NOON, cancelled) == NOON + expected * HOUR

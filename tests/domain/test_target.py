@@ -1,0 +1,65 @@
+"""Targets, as far as their text tells."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countwheel.domain.target import TARGET_PATTERN, target_fault, target_host
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://example.com/hook", "example.com"),
+        ("HTTPS://EXAMPLE.com", "example.com"),
+        ("http://example.com.:8080/a?b=c%20d", "example.com"),
+        ("https://[2001:DB8::1]/x", "2001:db8::1"),
+        ("http://127.1/", "127.1"),
+        ("http://a_b.internal:65535/?", "a_b.internal"),
+    ],
+)
+def test_a_target_and_its_host(url: str, host: str) -> None:
+    """A URL is taken as it is written; its host is compared in lower case without port, brackets and final dot."""
+    assert target_fault(url) is None
+    assert target_host(url) == host
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com",
+        "ftp://example.com/",
+        "https://",
+        "https:///path",
+        "https://user@example.com/",
+        "https://user:pass@example.com/",
+        "https://example.com:0/",
+        "https://example.com:65536/",
+        "https://example.com:x/",
+        "https://example.com/#fragment",
+        "https://exam ple.com/",
+        "https://example.com/a b",
+        "https://example.com/\n",
+        "https://example.com/\x00",
+        "https://exämple.com/",
+        "https://example.com/ä",
+        "https://[::1",
+        "https://[::1%25eth0]/",
+        "https://[1:2:3:4:5:6:7:8:9]/",
+        "https://-a.com/",
+        "https://a..b/",
+        "https://example.com\\@evil.com/",
+        "https://" + "a" * 2048,
+    ],
+)
+def test_what_is_no_target_is_refused(url: str) -> None:
+    """User names, fragments, white space, other schemes and what a URL parser could read in two ways."""
+    assert target_fault(url) is not None
+
+
+@given(st.from_regex(TARGET_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 2048))
+def test_what_the_contract_says_is_a_target_has_a_host(url: str) -> None:
+    """Whatever fits the contract's pattern is accepted and has a host."""
+    assert target_fault(url) is None
+    assert target_host(url)
