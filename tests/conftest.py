@@ -4,10 +4,8 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import settings
 
@@ -18,14 +16,12 @@ from countwheel.store import migrate, partitions
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 from countwheel.testing import WebhookReceiver
-from harness import SECRET_KEY, Node, running_node
+from harness import SECRET_KEY, Node, fresh_database, running_node
 
 # Deadlines would measure the machine; the examples are many enough to find what is to be found in seconds.
 settings.register_profile("countwheel", deadline=None, max_examples=100)
 settings.load_profile("countwheel")
 
-TEMPLATE = "countwheel"
-_NUMBERS = count(1)
 _REPORT = "report"
 
 
@@ -71,13 +67,16 @@ def cluster() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def dsn(cluster: EmbeddedPostgres) -> Iterator[str]:
-    """A fresh database with the schema."""
-    name = f"test_{next(_NUMBERS)}"
-    maintenance = cluster.dsn.replace("dbname='countwheel'", "dbname='postgres'")
-    with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY wal_log")
-        yield cluster.dsn.replace("dbname='countwheel'", f"dbname='{name}'")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    """A fresh database with the schema and a tenant."""
+    with fresh_database(cluster) as lent:
+        yield lent
+
+
+@pytest.fixture
+def empty_dsn(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """A fresh database with nothing in it."""
+    with fresh_database(cluster, "template1") as lent:
+        yield lent
 
 
 @pytest.fixture

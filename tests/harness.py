@@ -6,15 +6,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 
 from countwheel import main
 from countwheel.auth import bootstrap
@@ -23,12 +25,29 @@ from countwheel.client import Countwheel
 from countwheel.client.credentials import load
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import Settings
+from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import Engine
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 
 SECRET_KEY = bytes(range(32))
+TEMPLATE = "countwheel"
+"""The database that holds the schema and a tenant: each test gets a copy."""
+
+_NUMBERS = count(1)
+
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@contextmanager
+def fresh_database(cluster: EmbeddedPostgres, template: str = TEMPLATE) -> Iterator[str]:
+    """Lend a database made from a template: by default one with the schema and a tenant."""
+    name = f"test_{next(_NUMBERS)}"
+    maintenance = cluster.dsn.replace("dbname='countwheel'", "dbname='postgres'")
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")
+        yield cluster.dsn.replace("dbname='countwheel'", f"dbname='{name}'")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @dataclass(frozen=True)

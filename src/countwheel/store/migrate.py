@@ -4,6 +4,7 @@ A migration is one transaction, and a lock on `schema_migrations` makes two migr
 written so that the release before still runs on the new schema (expand, then contract a release later).
 """
 
+import contextlib
 from dataclasses import dataclass
 from importlib import resources
 
@@ -69,9 +70,12 @@ async def read_status(connection: Connection) -> SchemaStatus:
 
 async def apply_migrations(connection: Connection) -> list[Migration]:
     """Apply what is missing, in order, all or nothing, and return it. Safe to run on several nodes at once."""
+    # IF NOT EXISTS does not settle a race: of two that create the table at once one is refused, and finds it made.
+    refusals = psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject
+    with contextlib.suppress(*refusals):
+        await connection.execute(_LEDGER)
     async with connection.transaction():
         await connection.execute("SET LOCAL statement_timeout = 0")
-        await connection.execute(_LEDGER)
         await connection.execute("LOCK TABLE schema_migrations IN SHARE ROW EXCLUSIVE MODE")
         missing = set((await read_status(connection)).missing)
         applied = [migration for migration in known_migrations() if migration.version in missing]

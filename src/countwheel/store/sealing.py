@@ -32,7 +32,7 @@ class Sealer:
         """Return the secret. Raises `WrongSecretKeyError` if it was sealed under another key or for another row."""
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], belongs_to.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: cut off short of a whole nonce
             raise WrongSecretKeyError(
                 f"the stored secret of {belongs_to} was sealed under another key: "
                 "is COUNTWHEEL_SECRET_KEY the one that this database was made with?"

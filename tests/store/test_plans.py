@@ -1,0 +1,165 @@
+"""The plans of the hot statements, with 100,000 rows in place (facts.md, traps in PostgreSQL)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from countwheel.embedded.supervisor import EmbeddedPostgres
+from countwheel.store.queries import query
+from harness import fresh_database
+
+ROWS = 100_000
+NODE = "node-1"
+
+FILL = f"""
+    INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, timeout_seconds,
+        max_attempts, created_at, updated_at)
+    SELECT md5('job' || n)::uuid, md5('tenant')::uuid, 'ACTIVE', '2027-01-01T00:00:00Z', 'http://127.0.0.1/',
+        '127.0.0.1', '{{}}', 30, 5, now(), now()
+    FROM generate_series(1, {ROWS}) AS n;
+    INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, fence, node_id)
+    SELECT md5('job' || n)::uuid, md5('run' || n)::uuid, md5('tenant')::uuid, n % 8, 'schedule',
+        CASE WHEN held THEN 'CLAIMED' ELSE 'SCHEDULED' END, moment, moment,
+        held::int, held::int, CASE WHEN held THEN '{NODE}' END
+    FROM (
+        SELECT n, n % 20 = 0 AS held,
+            date_trunc('milliseconds', now()) + (n - {ROWS} / 10) * interval '100 ms' AS moment
+        FROM generate_series(1, {ROWS}) AS n
+    ) AS made;
+"""
+
+
+@pytest.fixture(scope="module", params=["with statistics", "without statistics", "with statistics of an empty table"])
+def filled(cluster: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
+    """A database with 100,000 live runs: a tenth is due, a twentieth is held. Tests leave it as it is."""
+    with fresh_database(cluster) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
+        connection.execute("ALTER TABLE jobs SET (autovacuum_enabled = off)")
+        if request.param == "with statistics of an empty table":
+            connection.execute("ANALYZE runs, jobs")
+        connection.execute(FILL)
+        if request.param == "with statistics":
+            connection.execute("ANALYZE runs, jobs")
+        yield connection
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One place in a plan where a table is read."""
+
+    table: str
+    kind: str
+    index: str | None
+    condition: str
+    rows_visited: float
+
+
+def scans_of(plan: dict[str, Any]) -> Iterator[Scan]:
+    if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
+        visited = plan.get("Actual Loops", 0) * (plan.get("Actual Rows", 0) + plan.get("Rows Removed by Filter", 0))
+        # A bitmap scan names its index one node lower.
+        index = plan["Plans"][0] if plan["Node Type"] == "Bitmap Heap Scan" else plan
+        yield Scan(
+            plan["Relation Name"], index["Node Type"], index.get("Index Name"), index.get("Index Cond", ""), visited
+        )
+    for child in plan.get("Plans", []):
+        yield from scans_of(child)
+
+
+def custom_plan(connection: psycopg.Connection, text: str, parameters: dict[str, Any]) -> list[Scan]:
+    """How PostgreSQL really executed the statement, with these values. What it changed is rolled back."""
+    with connection.transaction(force_rollback=True):
+        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", parameters).fetchone()
+    assert row is not None
+    return list(scans_of(row[0][0]["Plan"]))
+
+
+def generic_plan(connection: psycopg.Connection, text: str) -> list[Scan]:
+    """How a prepared statement would be executed, whatever the values."""
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    numbered = re.sub(r"%\((\w+)\)s", number, text)
+    with psycopg.ClientCursor(connection) as cursor:
+        row = cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {numbered}").fetchone()
+    assert row is not None
+    return list(scans_of(row[0][0]["Plan"]))
+
+
+def check(scans: list[Scan], indexes: dict[str, set[str]]) -> None:
+    """Each table is read by the named indexes alone, each with a condition."""
+    assert {scan.table for scan in scans} >= indexes.keys()
+    for scan in scans:
+        if scan.table in indexes:
+            assert "Index" in scan.kind, scan
+            assert scan.index in indexes[scan.table], scan
+            assert scan.condition, scan
+
+
+def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, Any]:
+    held = connection.execute(
+        "SELECT job_id, run_id FROM runs WHERE node_id IS NOT NULL ORDER BY run_id LIMIT %s", [size]
+    ).fetchall()
+    now, count = datetime.now(UTC), len(held)  # noqa: TID251 (any instant will do)
+    return {
+        "job_ids": [row[0] for row in held],
+        "run_ids": [row[1] for row in held],
+        "fences": [1] * count,
+        "statuses": ["SUCCEEDED"] * count,
+        "started_ats": [now] * count,
+        "finished_ats": [now] * count,
+        "http_statuses": [200] * count,
+        "errors": [None] * count,
+        "response_heads": [b""] * count,
+        "occurrences": [1] * count,
+        "superseded_bys": [None] * count,
+        "one_offs": [True] * count,
+        "sent": [True] * count,
+    }
+
+
+def test_the_claim_reads_what_is_due_and_nothing_else(filled: psycopg.Connection) -> None:
+    """The due index leads; the claim visits the rows that it takes and no others."""
+    text = query("claim", size=64)
+    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5}
+    expected = {"runs": {"runs_due", "runs_pkey"}, "jobs": {"jobs_pkey"}}
+    actual = custom_plan(filled, text, parameters)
+    check(actual, expected)
+    assert sum(scan.rows_visited for scan in actual if scan.index == "runs_due") <= 8 * 64
+    check(generic_plan(filled, text), expected)
+
+
+@pytest.mark.parametrize("size", [1, 512])
+def test_the_finish_finds_its_rows_by_key(filled: psycopg.Connection, size: int) -> None:
+    """The id is the only indexable condition: never the partial indexes of a state."""
+    text = query("finish")
+    expected = {"runs": {"runs_pkey"}, "jobs": {"jobs_pkey"}}
+    actual = custom_plan(filled, text, finish_parameters(filled, size))
+    check(actual, expected)
+    assert sum(scan.rows_visited for scan in actual if scan.table == "runs") <= size
+    check(generic_plan(filled, text), expected)
+
+
+@pytest.mark.parametrize("name", ["retry", "release", "mark_running"])
+def test_other_writes_to_held_runs_find_them_by_key(filled: psycopg.Connection, name: str) -> None:
+    """As the finish does."""
+    check(generic_plan(filled, query(name)), {"runs": {"runs_pkey"}})
+
+
+def test_polling_is_cheap(filled: psycopg.Connection) -> None:
+    """Asking what is due next, and what is to be cancelled, reads a row a bucket and none."""
+    due = custom_plan(filled, query("next_due"), {})
+    assert {scan.index for scan in due} == {"runs_due"}
+    assert sum(scan.rows_visited for scan in due) <= 8
+    requests = custom_plan(filled, query("cancel_requests"), {"node_id": NODE})
+    assert {scan.index for scan in requests} == {"runs_cancel_requested"}
+    assert sum(scan.rows_visited for scan in requests) == 0

@@ -1,0 +1,85 @@
+"""The ledger's daily partitions, and what is kept for how long."""
+
+from datetime import timedelta
+
+from countwheel.engine.pruner import Pruner
+from countwheel.store import partitions
+from countwheel.store.database import Database
+from harness import Node
+
+LEDGER_ROW = """
+    INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
+        attempt, lost_attempts, fence, http_status)
+    SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'schedule', 'SUCCEEDED', at, at, at, at,
+        1, 0, 1, 200
+    FROM (SELECT now() - make_interval(days => %s) AS at) AS moment
+"""
+
+
+async def names(database: Database, parent: str) -> set[str]:
+    async with database.connection() as connection:
+        rows = await connection.execute(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [parent]
+        )
+        return {row[0] async for row in rows}
+
+
+async def value(database: Database, statement: str, *parameters: object):
+    async with database.connection() as connection:
+        row = await (await connection.execute(statement.encode(), parameters)).fetchone()
+        assert row is not None
+        return row[0]
+
+
+async def test_partitions_are_made_a_week_ahead(node: Node) -> None:
+    """Yesterday, today and seven days ahead, for both tables; what is recorded now lands in today's."""
+    today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    for parent in partitions.PARENTS:
+        expected = {partitions.name_of(parent, today + timedelta(days=offset)) for offset in range(-1, 8)}
+        assert await names(node.database, parent) == expected | {f"{parent}_default"}
+    async with node.database.connection() as connection:
+        await connection.execute(LEDGER_ROW, [0])
+    where = "SELECT tableoid::regclass::text FROM run_history"
+    assert await value(node.database, where) == partitions.name_of("run_history", today)
+
+
+async def test_days_past_the_retention_are_dropped_whole(node: Node) -> None:
+    """The day before the retention goes, the day at its edge stays; so do rows without a day's home."""
+    retention = node.engine.pruner._context.settings.retention_days
+    today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    async with node.database.connection() as connection:
+        for age in (retention, retention + 1, retention + 40):
+            day = today - timedelta(days=age)
+            name = partitions.name_of("run_history", day)
+            await connection.execute(
+                f"CREATE TABLE {name} PARTITION OF run_history "
+                f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')".encode()
+            )
+        for age in (0, retention, retention + 1, retention + 2):
+            await connection.execute(LEDGER_ROW, [age])
+    await node.engine.pruner.run_once()
+    kept = await names(node.database, "run_history")
+    assert partitions.name_of("run_history", today - timedelta(days=retention)) in kept
+    assert partitions.name_of("run_history", today - timedelta(days=retention + 1)) not in kept
+    assert partitions.name_of("run_history", today - timedelta(days=retention + 40)) not in kept
+    assert await value(node.database, "SELECT count(*) FROM run_history") == 2
+
+
+async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) -> None:
+    """A job that ended before the retention is deleted when its keys are gone too; a living one never is."""
+    retention = node.engine.pruner._context.settings.retention_days
+    jobs = [
+        await node.api.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/", name=name)
+        for name in ("ended", "living")
+    ]
+    ended, living = (job["job_id"] for job in jobs)
+    await node.api.call("DELETE", f"/v1/jobs/{ended}")
+    async with node.database.connection() as connection:
+        await connection.execute(
+            "UPDATE jobs SET created_at = created_at - make_interval(days => %(days)s), "
+            "ended_at = ended_at - make_interval(days => %(days)s), "
+            "deleted_at = deleted_at - make_interval(days => %(days)s)",
+            {"days": retention + 1},
+        )
+    await Pruner(node.engine.pruner._context).run_once()
+    assert await value(node.database, "SELECT array_agg(job_id::text) FROM jobs") == [living]
