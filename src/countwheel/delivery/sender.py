@@ -45,9 +45,12 @@ class BlockedTargetError(OSError):
 class AiohttpSender:
     """Calls over kept-alive connections with aiohttp."""
 
-    def __init__(self, guard: Guard, *, connections: int) -> None:
-        """`connections` is how many may be open at once, over all targets."""
+    def __init__(self, guard: Guard, *, connections: int, tls: ssl.SSLContext | None = None) -> None:
+        """`connections` is how many may be open at once, over all targets; `tls` says whom to trust, by default
+        whom the system trusts.
+        """
         self._guard = guard
+        self._tls = tls or ssl.create_default_context()
         self._connections = connections
         self._session: ClientSession | None = None
 
@@ -79,6 +82,7 @@ class AiohttpSender:
             connector = TCPConnector(
                 resolver=_GuardedResolver(self._guard),
                 use_dns_cache=False,  # every new connection is judged on what the name resolves to then
+                ssl=self._tls,
                 limit=self._connections,
                 limit_per_host=0,
                 keepalive_timeout=_IDLE_CONNECTION_SECONDS,

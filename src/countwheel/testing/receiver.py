@@ -44,7 +44,7 @@ class Reply:
     close_without_answer: bool = False
     close_after_answer: bool = False
     raw: bytes | None = None
-    """Sent as it is instead of an HTTP answer."""
+    """Sent as it is instead of an HTTP answer; the connection stays open unless `close_after_answer` is set."""
 
 
 ReplyTo = Callable[[Received], Reply]
@@ -201,7 +201,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._transport.write(reply.raw if reply.raw is not None else _encoded(reply))
-        if reply.close_after_answer or reply.raw is not None:
+        if reply.close_after_answer:
             self._transport.close()
 
 
