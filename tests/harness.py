@@ -35,6 +35,7 @@ TEMPLATE = "countwheel"
 """The database that holds the schema and a tenant: each test gets a copy."""
 
 _NUMBERS = count(1)
+_STOP_SECONDS = 60
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -160,11 +161,17 @@ class DevServer:
     """`countwheel dev` in a process of its own, which can be killed for real."""
 
     def __init__(
-        self, data_dir: Path, *, port: int | None = None, module: str = "countwheel", **environment: str
+        self,
+        data_dir: Path,
+        *arguments: str,
+        port: int | None = None,
+        module: str = "countwheel",
+        **environment: str,
     ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._arguments = arguments
         self._module = module
         self._environment = environment
         self.process: asyncio.subprocess.Process | None = None
@@ -172,14 +179,17 @@ class DevServer:
 
     async def start(self) -> None:
         """Start, and return when it has said that it is running."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTWHEEL_")}
-        environment |= {
-            "COUNTWHEEL_PORT": str(self.port),
-            "COUNTWHEEL_DATA_DIR": str(self.data_dir),
-            "PYTHONPATH": str(Path(__file__).parent / "faults"),
-        } | self._environment
+        environment = (
+            clean_environment()
+            | {
+                "COUNTWHEEL_PORT": str(self.port),
+                "COUNTWHEEL_DATA_DIR": str(self.data_dir),
+                "PYTHONPATH": str(Path(__file__).parent / "faults"),
+            }
+            | self._environment
+        )
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", self._module, "dev"),
+            *(sys.executable, "-m", self._module, "dev", *self._arguments),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -214,16 +224,22 @@ class DevServer:
 
     async def _ended(self) -> int:
         assert self.process is not None
-        rest, _ = await self.process.communicate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                rest, _ = await self.process.communicate()
+        except TimeoutError:
+            self.process.kill()
+            await self.process.communicate()
+            raise
         self.output += rest
         assert self.process.returncode is not None
         return self.process.returncode
 
 
 @asynccontextmanager
-async def dev_server(data_dir: Path, **environment: str) -> AsyncIterator[DevServer]:
+async def dev_server(data_dir: Path, *arguments: str, **environment: str) -> AsyncIterator[DevServer]:
     """Run `countwheel dev` until the block ends, however it ends."""
-    server = DevServer(data_dir, **environment)
+    server = DevServer(data_dir, *arguments, **environment)
     await server.start()
     try:
         yield server
@@ -249,3 +265,61 @@ async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any
         while not (found := await condition()):
             await SystemClock().sleep(0.02)
         return found
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+async def run_command(*arguments: str, seconds: float = 60.0, **environment: str) -> Ended:
+    """Run `countwheel ...` to its end, in an environment without settings but these."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "countwheel", *arguments),
+        env=clean_environment() | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Ended(process.returncode, output.decode(), errors.decode())
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without any setting of ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COUNTWHEEL_")}
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that `pid` has started, and those that they have started."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found, fresh = set[int](), {pid}
+    while fresh:
+        fresh = {child for child, parent in parents.items() if parent in fresh} - found
+        found |= fresh
+    return found

@@ -53,7 +53,8 @@ class Settings:
     @property
     def url(self) -> str:
         """Where this server is reached."""
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def issuer_url(self) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -31,17 +32,17 @@ from countwheel.delivery.sender import AiohttpSender
 from countwheel.demo import schedule_demo
 from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
+from countwheel.embedded.private_file import keep
 from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import Engine, EngineParts
 from countwheel.engine.settings import EngineSettings
 from countwheel.logs import configure_logging
-from countwheel.store import migrate
+from countwheel.store import access, migrate
 from countwheel.store.database import Database, DatabaseUnavailableError
-from countwheel.store.sealing import Sealer, WrongSecretKeyError
+from countwheel.store.sealing import KEY_BYTES, Sealer, WrongSecretKeyError
 
 _log = structlog.get_logger("countwheel")
 
-_OWNER_ONLY = 0o600
 _API_CONNECTIONS = 4
 
 
@@ -280,25 +281,27 @@ def _engine_parts(
 async def _dev_client(settings: Settings, database: Database, sealer: Sealer, data_dir: Path) -> Credentials:
     """Make the development client on the first start; keep its credentials and our URL in the data directory."""
     await bootstrap.ensure_tenant(database, sealer, SystemChance(), SystemClock().now())
-    try:
-        known = load(data_dir)
-    except CredentialsError:
-        client_id, secret = await bootstrap.create_client(database, SystemChance(), name="development")
-        known = Credentials(settings.url, client_id, secret)
-    credentials = Credentials(settings.url, known.client_id, known.client_secret)
+    client_id, secret = await _known_client(database, data_dir) or await bootstrap.create_client(
+        database, SystemChance(), name="development"
+    )
+    credentials = Credentials(settings.url, client_id, secret)
     save(data_dir, credentials)
     return credentials
 
 
+async def _known_client(database: Database, data_dir: Path) -> tuple[str, str] | None:
+    """Return the kept credentials if this database knows them: the file may be older than the cluster beside it."""
+    try:
+        kept = load(data_dir)
+    except CredentialsError:
+        return None
+    async with database.connection() as connection:
+        known = await access.find_client(connection, kept.client_id)
+    return (kept.client_id, kept.client_secret) if known is not None else None
+
+
 def _kept_secret_key(data_dir: Path) -> bytes:
-    path = data_dir / "secret.key"
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
-            file.write(base64.b64encode(SystemChance().token_bytes(32)))
-        fresh.replace(path)
-    return base64.b64decode(path.read_bytes())
+    return base64.b64decode(keep(data_dir / "secret.key", base64.b64encode(SystemChance().token_bytes(KEY_BYTES))))
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -336,8 +339,9 @@ async def _until_stopped(stop: asyncio.Event, http: HttpServer) -> None:
 
 def _greet(settings: Settings, data_dir: Path) -> None:
     soon = "$(date -u -d '+3 seconds' +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -v+3S +%Y-%m-%dT%H:%M:%SZ)"
-    environment = f"COUNTWHEEL_DATA_DIR='{data_dir}' "
-    command = Path(sys.argv[0]).absolute()
+    called_as = Path(sys.argv[0])
+    command = str(called_as.absolute()) if called_as.name == "countwheel" else f"{sys.executable} -m countwheel"
+    environment = f"COUNTWHEEL_DATA_DIR={shlex.quote(str(data_dir))} "
     print(  # noqa: T201 (what a person needs to begin)
         f"""
 Countwheel {__version__} is running on {settings.url}   (data in {data_dir}; Ctrl-C stops it)

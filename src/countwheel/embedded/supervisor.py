@@ -1,5 +1,6 @@
 """Makes, starts, watches and stops the embedded PostgreSQL."""
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -17,6 +18,7 @@ from countwheel.embedded import launch, orphan
 from countwheel.embedded.account import Account, choose_account
 from countwheel.embedded.binaries import find_binaries
 from countwheel.embedded.errors import EmbeddedPostgresError
+from countwheel.embedded.private_file import keep
 
 _USER = "countwheel"
 _PORT = 5432
@@ -26,6 +28,7 @@ _STOP_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 0.02
 _MAX_LOG_BYTES = 10 * 1_048_576
 _STATUS_LINE = 7
+_UNFINISHED = "postgres.unfinished-"
 _BACKOFF_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 _SETTINGS: Mapping[str, str] = {
@@ -113,8 +116,9 @@ class EmbeddedPostgres:
 
     async def supervise(self) -> None:
         """Start PostgreSQL again whenever it ends by itself, until cancelled."""
-        failures = 0
-        while True:
+        failures, task = 0, asyncio.current_task()
+        # Asked, not only awaited: asyncio.wait_for of Python 3.11, which drivers use, may swallow a cancellation.
+        while task is None or not task.cancelling():
             await self._clock.sleep(0.1)
             if self._child is None or self._child.poll() is None:
                 continue
@@ -129,14 +133,17 @@ class EmbeddedPostgres:
                 failures += 1
 
     async def _make_cluster(self) -> None:
-        """Run initdb under another name and rename the result: what a kill interrupts is made anew."""
+        """Run initdb under another name and rename the result: what a kill interrupts is made anew.
+
+        The name is fresh each time: an initdb whose parent was killed may still be at work for a moment.
+        """
         self._progress(f"Initialising PostgreSQL in {self._cluster} (once) ...")
-        unfinished = self._data_dir / "postgres.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        for leftover in self._data_dir.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self._data_dir))
         account = self._known_account()
         account.own(unfinished)
-        with tempfile.NamedTemporaryFile("w", dir=unfinished.parent, prefix="pw", suffix=".tmp") as password_file:
+        with tempfile.NamedTemporaryFile("w", dir=unfinished) as password_file:
             password_file.write(self._password())
             password_file.flush()
             if account.is_other:
@@ -153,7 +160,7 @@ class EmbeddedPostgres:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise EmbeddedPostgresError(f"PostgreSQL could not be initialised in {self._cluster}:\n{output}")
         (unfinished / "data").rename(self._cluster)
-        unfinished.rmdir()
+        shutil.rmtree(unfinished)
 
     async def _start_child(self) -> None:
         log_path = self._data_dir / "postgres.log"
@@ -232,14 +239,7 @@ class EmbeddedPostgres:
         return short
 
     def _password(self) -> str:
-        path = self._data_dir / "postgres.password"
-        if not path.exists():
-            fresh = path.with_suffix(".new")
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(32))
-            fresh.replace(path)
-        return path.read_text(encoding="utf-8")
+        return keep(self._data_dir / "postgres.password", secrets.token_urlsafe(32).encode()).decode()
 
     def _known_account(self) -> Account:
         if self._account is None:

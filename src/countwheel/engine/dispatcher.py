@@ -1,6 +1,6 @@
 """Sends what is due: a bounded number of calls at once, each judged and handed to the recorder.
 
-One run reads as a pipeline: lease -> overlap -> sign -> send -> decide -> record. Every error ends in a record: a run
+One run reads as a pipeline: overlap -> lease -> sign -> send -> decide -> record. Every error ends in a record: a run
 is never dropped because something here went wrong, only because the right to it was lost.
 """
 
@@ -108,13 +108,18 @@ class Dispatcher:
         """Take one run from its due moment to its record."""
         started_at: datetime | None = None
         try:
-            if not self._context.node.has_lease():
-                self._context.held.drop(held)  # the right to it has ended: recovery frees the row, a peer takes it
-                return
             if held.run.overlapping and await self._still_overlaps(held):
                 self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, OVERLAP_REASON, sent=False))
                 return
             secret = await self._secrets.of(held.run.tenant_id)
+            # From here to the first byte nothing waits. A cancellation is asked for, not only awaited: what awaited the
+            # database above may have swallowed it (see service.py).
+            if held.cancelled:
+                self._aborted(held, None)
+                return
+            if not (self._context.node.has_lease() and self._context.held.find(held.run.run_id) is held):
+                self._context.held.drop(held)  # the right to it has ended: recovery frees the row, a peer takes it
+                return
             held.sending_since = self._context.clock.monotonic()
             started_at = self._context.database_time.at(held.sending_since)
             result = await self._send(held, secret, started_at)

@@ -33,10 +33,18 @@ async def supervise(name: str, run_once: RunOnce, clock: Clock) -> None:
             _log.exception("service failed and goes on", service=name, retry_in_seconds=pause)
         else:
             failures = 0
+        if _is_cancelled():
+            return
         if pause > 0:
             await clock.sleep(pause)
         else:
             await asyncio.sleep(0)  # noqa: TID251 (gives way to others; no time passes)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled this task and a library swallowed it (`asyncio.wait_for` of Python 3.11 may)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _backoff(failures: int) -> float:
