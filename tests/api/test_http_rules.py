@@ -116,6 +116,9 @@ async def test_pages_follow_each_other_without_gap_or_repeat(node: Node) -> None
         "created_after=yesterday",
         "show_deleted=maybe",
         "label=nocolon",
+        "label=a%20b:c",
+        "target=",
+        "target=http://localhost",
         "statsu=ACTIVE",
     ],
 )
@@ -151,6 +154,7 @@ async def test_jobs_are_filtered(node: Node) -> None:
     assert await found("label=team:billing") == {billing["job_id"]}
     assert await found("label=team:billing&label=env:prod") == {billing["job_id"]}
     assert await found("label=team:billing&label=env:test") == set()
+    assert await found("label=team:billing&label=team:ops") == set()
     assert await found("target=localhost") == {other["job_id"]}
     assert await found("status=ACTIVE") == both
     assert await found("status=COMPLETED") == set()

@@ -55,8 +55,8 @@ async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Re
     )  # fmt: skip
     narrow = JobFilter(
         status=parameters.choice("status", JobStatus),
-        target=parameters.text("target"),
-        labels=parameters.labels("label"),
+        target=next(iter(parameters.shaped("target", api.contract, "TargetFilter")), None),
+        labels=[label.partition(":")[::2] for label in parameters.shaped("label", api.contract, "LabelFilter")],
         created_after=parameters.instant("created_after"),
         created_before=parameters.instant("created_before"),
         show_deleted=parameters.switch("show_deleted"),

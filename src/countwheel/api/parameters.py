@@ -7,6 +7,7 @@ from uuid import UUID
 
 from starlette.requests import Request
 
+from countwheel.api.contract import Contract
 from countwheel.api.paging import Page, read_page
 from countwheel.api.problems import invalid_parameter
 from countwheel.domain.schedule import ScheduleError
@@ -40,6 +41,14 @@ class Parameters:
         values = self._values.get(name)
         return values[0] if values else None
 
+    def shaped(self, name: str, contract: Contract, schema: str) -> list[str]:
+        """Return every value of a parameter, each as one of the contract's schemas has it."""
+        values = self._values.get(name, [])
+        for value in values:
+            for fault in contract.faults(schema, value):
+                raise invalid_parameter(name, fault.detail)
+        return values
+
     def choice(self, name: str, choices: type[_Choice]) -> _Choice | None:
         """Return one of the values of an enumeration."""
         text = self.text(name)
@@ -66,17 +75,6 @@ class Parameters:
             return parse_oneoff(text, None)
         except ScheduleError as error:
             raise invalid_parameter(name, str(error)) from error
-
-    def labels(self, name: str) -> dict[str, str] | None:
-        """Return the labels of `key:value` parameters, all of which must match."""
-        found: dict[str, str] = {}
-        for text in self._values.get(name, []):
-            key, separator, value = text.partition(":")
-            if not separator or not key:
-                raise invalid_parameter(name, "give key:value")
-            if found.setdefault(key, value) != value:
-                raise invalid_parameter(name, f"{key[:64]} is given with two values")
-        return found or None
 
     def page(self) -> Page:
         """Return the page that is asked for; its token is bound to this path and the other parameters."""

@@ -68,7 +68,7 @@ class JobFilter:
 
     status: str | None = None
     target: str | None = None
-    labels: dict[str, str] | None = None
+    labels: Sequence[tuple[str, str]] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None
     show_deleted: bool = False
@@ -139,7 +139,7 @@ async def find_page(
             "limit": limit,
             "status": narrow.status,
             "target": narrow.target,
-            "labels": json.dumps(narrow.labels) if narrow.labels else None,
+            "labels": [json.dumps({key: value}) for key, value in narrow.labels],
             "created_after": narrow.created_after,
             "created_before": narrow.created_before,
             "show_deleted": narrow.show_deleted or narrow.status == "DELETED",

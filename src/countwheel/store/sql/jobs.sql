@@ -56,7 +56,7 @@ WHERE j.tenant_id = %(tenant_id)s
   AND (%(show_deleted)s::boolean OR j.state <> 'DELETED')
   AND (%(status)s::text IS NULL OR j.state = %(status)s::text)
   AND (%(target)s::text IS NULL OR j.target_host = %(target)s::text)
-  AND (%(labels)s::jsonb IS NULL OR j.labels @> %(labels)s::jsonb)
+  AND j.labels @> ALL (%(labels)s::jsonb[])
   AND (%(created_after)s::timestamptz IS NULL OR j.created_at >= %(created_after)s::timestamptz)
   AND (%(created_before)s::timestamptz IS NULL OR j.created_at < %(created_before)s::timestamptz)
 ORDER BY j.job_id DESC
