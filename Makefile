@@ -3,7 +3,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 # A distribution's own Python is built with every optimisation; a hand-built one first on the PATH may run at less than
-# half its speed (docs/decisions/0005).
+# two thirds of its speed (docs/decisions/0005).
 UV_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3)
 ifneq ($(strip $(UV_PYTHON)),)
 export UV_PYTHON
