@@ -9,6 +9,11 @@ ifneq ($(strip $(UV_PYTHON)),)
 export UV_PYTHON
 endif
 
+# Trust whom the machine trusts, where it says whom: companies and test machines have certificate authorities of their own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
+
 UV = $$(sh tools/uv.sh)
 RUN = $(UV) run --frozen --no-sync
 

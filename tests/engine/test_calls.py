@@ -265,3 +265,21 @@ async def test_claims_whose_answer_was_lost_are_given_back(node: Node) -> None:
     assert (await node.api.run(job))["status"] == "SCHEDULED"
     async with node.database.connection() as connection:
         assert await runs.held_by(connection, node.engine.node.node_id) == []
+
+
+async def test_a_cancel_that_a_crash_cut_in_two_reaches_the_ledger(node: Node) -> None:
+    """A future occurrence that was remembered as cancelled and not written down is written down by the sweep, once."""
+    job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/")
+    first = datetime.fromisoformat(job["next_run"]["scheduled_for"])
+    second = ids.run_id(UUID(job["job_id"]), first.replace(year=first.year + 1), Trigger.SCHEDULE)
+    async with node.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO cancelled_occurrences (job_id, scheduled_for, run_id, tenant_id, accounted, cancelled_at) "
+            "SELECT job_id, %s, %s, tenant_id, false, now() - interval '2 minutes' FROM jobs",
+            [first.replace(year=first.year + 1), second],
+        )
+    await node.engine.sweeper.run_once()
+    await node.engine.sweeper.run_once()
+    assert [run["status"] for run in await listed(node, job)] == ["CANCELED", "SCHEDULED"]
+    assert (await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}/run/{second}/")).json == {"status": "CANCELED"}
+    assert len(await listed(node, job)) == 2

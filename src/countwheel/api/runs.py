@@ -71,8 +71,9 @@ async def delete_run(api: ApiParts, request: Request, principal: Principal) -> R
     ended = await _find(api, principal.tenant_id, job_id, run_id)
     if ended is None:
         await _cancel_future(api, principal.tenant_id, job_id, run_id)
-        return json_answer({"status": CANCELED}, 201)
-    if ended.status == RunStatus.CANCELED:
+        # It may have been claimed, and even have ended, while it was being cancelled: the ledger knows.
+        ended = await _find(api, principal.tenant_id, job_id, run_id)
+    if ended is None or ended.status == RunStatus.CANCELED:
         return json_answer({"status": CANCELED}, 201)
     async with api.database.connection() as connection:
         await ledger.hide(connection, principal.tenant_id, job_id, run_id)

@@ -1,4 +1,6 @@
-"""Looks for active recurring jobs with no live run. There must never be one: a chain that is not re-armed is silent."""
+"""Looks for what must never be, and mends it: an active recurring job with no live run (a chain that is not re-armed is
+silent), a cancelled occurrence that is not in the ledger.
+"""
 
 from datetime import datetime
 
@@ -9,7 +11,7 @@ from countwheel.domain.planning import next_occurrence
 from countwheel.domain.run import Trigger
 from countwheel.domain.schedule import parse_recurring
 from countwheel.engine.context import Context
-from countwheel.store import jobs, runs
+from countwheel.store import cancellation, jobs, runs
 from countwheel.store.jobs import UnarmedJob
 from countwheel.store.runs import NewOccurrence
 
@@ -17,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Re-arms broken chains and says so loudly."""
+    """Re-arms broken chains, completes the ledger, and says so loudly."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -31,6 +33,9 @@ class Sweeper:
             occurrences = [occurrence for occurrence in armed if occurrence is not None]
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
+            forgotten = await cancellation.account_for_forgotten(connection)
+        if forgotten:
+            _log.warning("cancels that a crash cut short were written down", count=forgotten)
         if occurrences:
             _log.error("jobs without a live run were armed again", jobs=[str(entry.job_id) for entry in occurrences])
         return self._context.settings.sweep_every_seconds

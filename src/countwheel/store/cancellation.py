@@ -23,6 +23,8 @@ from countwheel.store.queries import query
 
 REASON = "cancelled by request"
 
+_FORGOTTEN_AFTER_SECONDS = 60.0
+
 
 class CancelStep(Enum):
     """How far a cancel has come."""
@@ -84,7 +86,7 @@ async def cancel_future(
     The caller has made sure that `scheduled_for` is an occurrence of the job and that `run_id` is its id.
     """
     async with database.connection() as connection:
-        await connection.execute(query("remember_cancelled"), {"job_id": job_id, "scheduled_for": scheduled_for})
+        await _remember(connection, tenant_id, job_id, run_id, scheduled_for, accounted=False)
     async with database.transaction() as connection:
         cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
         await cursor.fetchall()
@@ -95,11 +97,19 @@ async def cancel_future(
         row = await cursor.fetchone()
         if row is not None:
             return await _cancel_locked(connection, tenant_id, job_id, _LiveRun(*row))
-        await connection.execute(
-            query("record_future_cancel"),
-            {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id, "scheduled_for": scheduled_for},
-        )
+        await connection.execute(query("account_for_cancelled"), {"run_id": run_id, "min_age_seconds": 0.0})
     return CancelStep.ENDED
+
+
+async def account_for_forgotten(connection: Connection) -> int:
+    """Write the ledger rows of future cancels that a crash cut in two, and return how many there were.
+
+    Only those older than a minute: a younger one may be under way.
+    """
+    cursor = await connection.execute(
+        query("account_for_cancelled"), {"run_id": None, "min_age_seconds": _FORGOTTEN_AFTER_SECONDS}
+    )
+    return cursor.rowcount
 
 
 async def find_schedule(connection: Connection, tenant_id: UUID, job_id: UUID) -> Recurring | None:
@@ -117,11 +127,26 @@ async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, 
         return CancelStep.ASKED
     schedule = await find_schedule(connection, tenant_id, job_id)
     if schedule is not None:
-        await connection.execute(query("remember_cancelled"), {"job_id": job_id, "scheduled_for": run.scheduled_for})
+        await _remember(connection, tenant_id, job_id, run.run_id, run.scheduled_for, accounted=True)
         if run.fence == 0:  # never claimed: the occurrence after it is not armed yet
             await _arm_after(connection, tenant_id, job_id, schedule, run.scheduled_for)
     await connection.execute(query("end_unheld"), {"job_id": job_id, "run_id": run.run_id, "reason": REASON})
     return CancelStep.ENDED
+
+
+async def _remember(
+    connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID, scheduled_for: datetime, *, accounted: bool
+) -> None:
+    await connection.execute(
+        query("remember_cancelled"),
+        {
+            "tenant_id": tenant_id,
+            "job_id": job_id,
+            "run_id": run_id,
+            "scheduled_for": scheduled_for,
+            "accounted": accounted,
+        },
+    )
 
 
 async def _arm_after(

@@ -142,13 +142,19 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_run ON attempts (job_id, run_id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 
--- Occurrences cancelled before their rows existed: planning leaves them out. The ledger has its own row for each.
+-- Cancelled occurrences, kept so that planning leaves them out. The ledger has its own row for each, from the moment
+-- that `accounted` is true.
 CREATE TABLE cancelled_occurrences (
     job_id        uuid NOT NULL,
     scheduled_for timestamptz NOT NULL,
+    run_id        uuid NOT NULL,
+    tenant_id     uuid NOT NULL,
+    accounted     boolean NOT NULL,
     cancelled_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job_id, scheduled_for)
 );
+-- Nearly always empty: what a crash left between the two commits of a future cancel.
+CREATE INDEX cancelled_occurrences_unaccounted ON cancelled_occurrences (run_id) WHERE NOT accounted;
 
 -- One row a key, written in the transaction of what it protects (criteria I5 and I7).
 CREATE TABLE idempotency_keys (

@@ -194,20 +194,33 @@ WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL;
 SELECT job_id, scheduled_for FROM cancelled_occurrences WHERE job_id = ANY(%(job_ids)s);
 
 -- name: remember_cancelled
-INSERT INTO cancelled_occurrences (job_id, scheduled_for) VALUES (%(job_id)s, %(scheduled_for)s)
-ON CONFLICT DO NOTHING;
+-- `accounted`: the ledger's row is written by somebody else, who ends the live run.
+INSERT INTO cancelled_occurrences (job_id, scheduled_for, run_id, tenant_id, accounted)
+VALUES (%(job_id)s, %(scheduled_for)s, %(run_id)s, %(tenant_id)s, %(accounted)s)
+ON CONFLICT (job_id, scheduled_for) DO UPDATE SET accounted = true WHERE excluded.accounted;
 
 -- name: prune_cancelled
 DELETE FROM cancelled_occurrences WHERE scheduled_for < now() - make_interval(days => %(retention_days)s);
 
--- name: record_future_cancel
--- The ledger row of an occurrence that was cancelled before its row in `runs` existed. Once only.
+-- name: account_for_cancelled
+-- The ledger row of an occurrence that was cancelled before its row in `runs` existed: of one run, or of every one that
+-- a crash left without. Setting `accounted` is the compare-and-set that makes it one row, whoever comes second.
+WITH due AS (
+    UPDATE cancelled_occurrences c SET accounted = true
+    WHERE NOT c.accounted
+      AND (%(run_id)s::uuid IS NULL OR c.run_id = %(run_id)s::uuid)
+      AND c.cancelled_at <= now() - make_interval(secs => %(min_age_seconds)s)
+      AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = c.job_id AND r.run_id = c.run_id)
+    RETURNING c.job_id, c.run_id, c.tenant_id, c.scheduled_for
+)
 INSERT INTO run_history (
     job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, attempt, lost_attempts, fence, error
 )
-SELECT %(job_id)s, %(run_id)s, %(tenant_id)s, 'schedule', 'CANCELED', %(scheduled_for)s, %(scheduled_for)s, now(),
-    0, 0, 0, 'cancelled by request'
-WHERE NOT EXISTS (SELECT FROM run_history h WHERE h.job_id = %(job_id)s AND h.run_id = %(run_id)s);
+SELECT job_id, run_id, tenant_id, 'schedule', 'CANCELED', scheduled_for, scheduled_for, now(), 0, 0, 0,
+    'cancelled by request'
+FROM due
+WHERE NOT EXISTS (SELECT FROM run_history h WHERE h.job_id = due.job_id AND h.run_id = due.run_id)
+RETURNING run_id;
 
 -- name: held_by_node
 -- What the database says this node holds: compared with what it knows, to find claims whose COMMIT went unanswered.
