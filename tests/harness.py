@@ -1,6 +1,7 @@
 """What tests share: a whole node in this process, a whole server in another, and clients that speak to them."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -245,6 +246,71 @@ async def dev_server(data_dir: Path, *arguments: str, **environment: str) -> Asy
         yield server
     finally:
         await server.stop()
+
+
+class ServeNode:
+    """`countwheel serve` in a process of its own: one node of several on a database."""
+
+    def __init__(self, dsn: str, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            "COUNTWHEEL_PORT": str(self.port),
+            "COUNTWHEEL_DATABASE_URL": dsn,
+            "COUNTWHEEL_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
+            "COUNTWHEEL_ALLOWED_NETWORKS": ",".join(map(str, LOOPBACK)),
+            "COUNTWHEEL_ALLOW_HTTP_TARGETS": "true",
+            "COUNTWHEEL_LEASE_SECONDS": "3",
+        } | environment
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start, and return when it says that it is ready."""
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "countwheel", "serve"),
+            env=clean_environment() | self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        await eventually(self._is_ready)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the node, and to nothing else."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def end(self) -> int:
+        """Return the exit code when it has ended; after a while it is killed."""
+        assert self.process is not None
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                return await self.process.wait()
+        finally:
+            if self.process.returncode is None:
+                self.process.kill()
+                await self.process.wait()
+
+    async def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.returncode is None, "countwheel serve ended by itself: see its output"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@asynccontextmanager
+async def serve_node(dsn: str, **environment: str) -> AsyncIterator[ServeNode]:
+    """Run `countwheel serve` until the block ends, however it ends, frozen or not."""
+    node = ServeNode(dsn, **environment)
+    try:
+        await node.start()
+        yield node
+    finally:
+        if node.process is not None and node.process.returncode is None:
+            node.send(signal.SIGTERM)
+            node.send(signal.SIGCONT)
+            await node.end()
 
 
 def free_port() -> int:

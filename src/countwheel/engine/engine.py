@@ -24,11 +24,14 @@ from countwheel.engine.settings import EngineSettings
 from countwheel.engine.sweeper import Sweeper
 from countwheel.engine.timer import Timer
 from countwheel.store import runs
-from countwheel.store.database import Database
+from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.store.runs import HeldRun
 from countwheel.store.sealing import Sealer
 
 _log = structlog.get_logger(__name__)
+
+_RECORD_SECONDS = 15.0
+"""How long a stop waits for the database to take the last records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,19 @@ class Engine:
         await self._end("claimer", "sweeper", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
-        if unsent:
-            async with self._parts.database.connection() as connection:
-                await runs.release(connection, unsent)
-        await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
-        await self.recorder.wait_until_idle()
-        await self._end("canceller", "announcer", "recorder", "node")
-        await self.node.say_goodbye()
+        try:
+            if unsent:
+                async with self._parts.database.connection() as connection:
+                    await runs.release(connection, unsent)
+            await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
+            async with asyncio.timeout(_RECORD_SECONDS):
+                await self.recorder.wait_until_idle()
+            await self._end("canceller", "announcer", "recorder", "node")
+            await self.node.say_goodbye()
+        except (DatabaseUnavailableError, TimeoutError) as error:
+            _log.error("stopped without a goodbye: peers take over when the lease ends", error=str(error))
+        finally:
+            await self._end(*self._tasks)
         _log.info("stopped", released=len(unsent))
 
     async def _end(self, *names: str) -> None:

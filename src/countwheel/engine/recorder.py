@@ -1,7 +1,8 @@
 """Makes outcomes durable, in batches, each row fenced.
 
 While one batch is on its way the next one gathers, so that the batch grows with the load by itself. A batch whose
-COMMIT went unanswered is simply sent again: what was recorded the first time no longer matches its fence.
+COMMIT went unanswered is simply sent again: what was recorded the first time is the node's no more, and
+matches nothing.
 """
 
 import asyncio

@@ -87,7 +87,9 @@ completed AS (
 SELECT run_id FROM left_runs;
 
 -- name: retry
--- Give a batch of held runs back, due again later. Fenced like `finish`.
+-- Give a batch of held runs back, due again later. Fenced like `finish`; the fence does not rise here, so the holder is
+-- asked for too, lest a batch that is sent again after an unanswered COMMIT be written twice. (In coalesce, so that no
+-- index on node_id is tempted.)
 WITH again AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(due_ats)s::timestamptz[],
@@ -100,7 +102,7 @@ returned AS (
         state = 'RETRYING', node_id = NULL, error = a.error, due_at = greatest(a.due_at, r.scheduled_for),
         started_at = coalesce(r.started_at, a.started_at)
     FROM again a
-    WHERE r.job_id = a.job_id AND r.run_id = a.run_id AND r.fence = a.fence
+    WHERE r.job_id = a.job_id AND r.run_id = a.run_id AND r.fence = a.fence AND coalesce(r.node_id, '') = %(node_id)s
     RETURNING r.job_id, r.run_id, r.tenant_id, r.attempt, r.fence, a.started_at, a.finished_at, a.http_status,
         a.error, a.response_head
 )
