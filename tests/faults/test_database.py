@@ -1,0 +1,106 @@
+"""The database goes away under a working node, and comes back: nothing is lost, and nothing is doubled."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from countwheel.testing import WebhookReceiver
+from harness import Node, dev_server, eventually, running_node, soon
+
+CUTS = 10
+
+
+async def test_terminated_backends_are_replaced(node: Node, receiver: WebhookReceiver) -> None:
+    """`pg_terminate_backend` on every connection, again and again while runs are due: each is received once."""
+    jobs = [
+        await node.api.create(schedule_oneoff=soon(0.5 + number / 100), job_url=receiver.url) for number in range(200)
+    ]
+    name = conninfo_to_dict(node.database.dsn)["dbname"]
+    maintenance = make_conninfo(node.database.dsn, dbname="postgres")
+    cut = 0
+    async with await psycopg.AsyncConnection.connect(maintenance, autocommit=True) as connection:
+        for arrived in range(10, 10 + CUTS * 18, 18):
+            await receiver.wait_for(arrived)
+            found = await connection.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            cut += (await found.fetchone() or (0,))[0]
+    assert cut >= CUTS
+    await receiver.wait_for(len(jobs))
+
+    async def all_recorded() -> bool:
+        async with node.database.connection() as connection:
+            found = await connection.execute("SELECT count(*) FROM run_history WHERE status = 'SUCCEEDED'")
+            return await found.fetchone() == (len(jobs),)
+
+    await eventually(all_recorded)
+    assert receiver.calls_by_run() == {job["next_run"]["run_id"]: 1 for job in jobs}
+
+
+async def test_a_killed_postgres_is_survived(tmp_path: Path, receiver: WebhookReceiver) -> None:
+    """kill -9 of PostgreSQL while runs are due: it is restarted, the API says 503 meanwhile and never 500, every run is
+    received once.
+    """
+    async with dev_server(tmp_path) as server, aiohttp.ClientSession() as session:
+        client, jobs = server.client(), list[str]()
+        for number in range(40):
+            job = {"schedule_oneoff": soon(1 + number / 10), "job_url": receiver.url}
+            jobs.append((await asyncio.to_thread(client.create_job, job))["next_run"]["run_id"])
+        await receiver.wait_for(10)
+        before = _postmaster(tmp_path)
+        assert before > 1
+        os.kill(before, signal.SIGKILL)
+        statuses = set()
+
+        async def is_back() -> bool:
+            async with session.get(f"{server.url}/livez") as alive, session.get(f"{server.url}/readyz") as ready:
+                assert alive.status == 200
+                statuses.add(ready.status)
+                return ready.status == 200 and _postmaster(tmp_path) != before
+
+        await eventually(is_back)
+        assert statuses == {200, 503}
+        await receiver.wait_for(len(jobs))
+
+        async def all_recorded() -> bool:
+            listed = await asyncio.to_thread(client.call, "GET", "/v1/jobs?status=COMPLETED")
+            return len(listed["items"]) == len(jobs)
+
+        await eventually(all_recorded)
+        assert receiver.calls_by_run() == dict.fromkeys(jobs, 1)
+
+
+async def test_a_node_stops_without_its_database(dsn: str, receiver: WebhookReceiver) -> None:
+    """A graceful stop while the database is away ends all the same; the lease lets the peers take over."""
+    async with running_node(dsn) as node:
+        job = await node.api.create(schedule_oneoff=soon(0.45), job_url=receiver.url)
+
+        async def is_held() -> bool:
+            return len(node.engine.held) == 1
+
+        await eventually(is_held)
+        with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {conninfo_to_dict(dsn)['dbname']} ALLOW_CONNECTIONS false")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [conninfo_to_dict(dsn)["dbname"]],
+            )
+            async with asyncio.timeout(60):
+                await node.engine.stop()
+            connection.execute(f"ALTER DATABASE {conninfo_to_dict(dsn)['dbname']} ALLOW_CONNECTIONS true")
+    async with running_node(dsn) as peer:
+        peer.api = await peer.client()
+        assert (await peer.api.run_when(job, "SUCCEEDED"))["attempts"]
+    assert len(receiver.calls) == 1
+
+
+def _postmaster(data_dir: Path) -> int:
+    try:
+        return int((data_dir / "postgres" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+    except (OSError, IndexError):
+        return 0
