@@ -338,7 +338,7 @@ async def _until_stopped(stop: asyncio.Event, http: HttpServer) -> None:
 
 
 def _greet(settings: Settings, data_dir: Path) -> None:
-    soon = "$(date -u -d '+3 seconds' +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -v+3S +%Y-%m-%dT%H:%M:%SZ)"
+    soon = "$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -v+2S +%Y-%m-%dT%H:%M:%SZ)"
     called_as = Path(sys.argv[0])
     command = str(called_as.absolute()) if called_as.name == "countwheel" else f"{sys.executable} -m countwheel"
     environment = f"COUNTWHEEL_DATA_DIR={shlex.quote(str(data_dir))} "
@@ -347,7 +347,7 @@ def _greet(settings: Settings, data_dir: Path) -> None:
 Countwheel {__version__} is running on {settings.url}   (data in {data_dir}; Ctrl-C stops it)
 API documentation: {settings.url}/docs
 
-Schedule a call to this server's own echo, three seconds from now:
+Schedule a call to this server's own echo, two seconds from now:
 
 curl -sS {settings.url}/v1/jobs -H "Authorization: Bearer $({environment}{command} token)" \
 -H 'Content-Type: application/json' \

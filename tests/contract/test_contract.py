@@ -106,4 +106,7 @@ async def test_the_document_is_served(node: Node) -> None:
     assert assets
     for asset in assets:
         assert asset.startswith("/docs/assets/")
-        assert (await node.api.call("GET", asset)).status == 200
+        answer = await node.api.call("GET", asset)
+        assert answer.status == 200
+        if asset.endswith("bundle.js"):
+            assert b"oas31" in answer.body, "this Swagger UI cannot show an OpenAPI 3.1 document"

@@ -1,9 +1,10 @@
 """`/docs`: the contract to read and to try, on assets that ship with a package; nothing is fetched from elsewhere."""
 
+from functools import cache
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 
-import swagger_ui_bundle
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -61,8 +62,7 @@ async def show_asset(_api: ApiParts, request: Request) -> Response:
         return Response(_START, media_type="text/javascript")
     if name not in _ASSETS:
         raise of_status(404)
-    content = (Path(swagger_ui_bundle.swagger_ui_path) / name).read_bytes()
-    return Response(content, media_type=_ASSETS[name], headers={"Cache-Control": "public, max-age=86400"})
+    return Response(_content(name), media_type=_ASSETS[name], headers={"Cache-Control": "public, max-age=86400"})
 
 
 async def show_problem(_api: ApiParts, request: Request) -> Response:
@@ -72,3 +72,12 @@ async def show_problem(_api: ApiParts, request: Request) -> Response:
         raise of_status(404)
     page = _PROBLEM_PAGE.format(kind=escape(kind), title=escape(TITLES[kind]), explanation=escape(EXPLANATIONS[kind]))
     return HTMLResponse(page, headers=_HEADERS)
+
+
+@cache
+def _content(name: str) -> bytes:
+    # Found, not imported: the package's own code is for other frameworks, and importing it takes a tenth of a second.
+    spec = find_spec("swagger_ui")
+    if spec is None or spec.origin is None:
+        raise AssertionError("swagger-ui-py is a dependency of ours")
+    return (Path(spec.origin).parent / "static" / name).read_bytes()
