@@ -1,6 +1,8 @@
 """The services of a node, started together and stopped in the right order."""
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -30,8 +32,10 @@ from countwheel.store.sealing import Sealer
 
 _log = structlog.get_logger(__name__)
 
-_RECORD_SECONDS = 15.0
-"""How long a stop waits for the database to take the last records."""
+_LAST_THING_SECONDS = 5.0
+"""How long a stop tries to reach the database for each thing that is left to do."""
+
+_LAST_THING_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +124,28 @@ class Engine:
         await self._end("claimer", "sweeper", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
-        try:
-            if unsent:
-                async with self._parts.database.connection() as connection:
-                    await runs.release(connection, unsent)
-            await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
-            async with asyncio.timeout(_RECORD_SECONDS):
-                await self.recorder.wait_until_idle()
-            await self._end("canceller", "announcer", "recorder", "node")
-            await self.node.say_goodbye()
-        except (DatabaseUnavailableError, TimeoutError) as error:
-            _log.error("stopped without a goodbye: peers take over when the lease ends", error=str(error))
-        finally:
-            await self._end(*self._tasks)
+        if unsent:
+            await self._finally("release", lambda: self._release(unsent))
+        await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
+        await self._finally("record", self.recorder.wait_until_idle)
+        await self._end("canceller", "announcer", "recorder", "node")
+        await self._finally("goodbye", self.node.say_goodbye)
         _log.info("stopped", released=len(unsent))
+
+    async def _release(self, unsent: Sequence[HeldRun]) -> None:
+        async with self._parts.database.connection() as connection:
+            await runs.release(connection, unsent)
+
+    async def _finally(self, what: str, action: Callable[[], Awaitable[None]]) -> None:
+        """Do a last thing, again and again for a while. What then is not done, the peers do when the lease ends."""
+        try:
+            async with asyncio.timeout(_LAST_THING_SECONDS):
+                while True:
+                    with contextlib.suppress(DatabaseUnavailableError):
+                        return await action()
+                    await self._parts.clock.sleep(_LAST_THING_PAUSE_SECONDS)
+        except TimeoutError:
+            _log.warning("stopping without the database: peers take over when the lease ends", left_undone=what)
 
     async def _end(self, *names: str) -> None:
         tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
