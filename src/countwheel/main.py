@@ -134,6 +134,7 @@ async def _serve(settings: Settings) -> int:
                 missing = ", ".join(map(str, status.missing))
                 raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
             async with server(settings, database, sealer, listener, owns_database=False) as http:
+                _log.info("serving", url=settings.url)
                 await _until_stopped(stop, http)
     return 0
 

@@ -174,8 +174,10 @@ def _failure(error: Exception, call: Call) -> Failure:
             if isinstance(cause, BlockedTargetError):
                 return Failure(FailureKind.BLOCKED, str(cause), maybe_sent=False)
             return Failure(FailureKind.DNS, detail, maybe_sent=False)
-        case aiohttp.ClientSSLError() | ssl.SSLError():
+        case aiohttp.ClientSSLError():  # the handshake
             return Failure(FailureKind.TLS, detail, maybe_sent=False)
+        case ssl.SSLError():  # later
+            return Failure(FailureKind.TLS, detail, maybe_sent=True)
         case aiohttp.ConnectionTimeoutError():
             return Failure(FailureKind.CONNECT, detail, maybe_sent=False)
         case TimeoutError():
