@@ -5,8 +5,10 @@ import base64
 import json
 import os
 import re
+import shlex
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -43,8 +45,9 @@ async def test_dev_serves_and_its_curl_line_works(tmp_path: Path) -> None:
         printed = server.output.decode()
         assert server.url in printed
         (line,) = (line for line in printed.splitlines() if line.startswith("curl") and "/v1/jobs" in line)
+        environment = clean_environment() | {"PATH": _path_with_curl(tmp_path / "bin")}
         process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", line), env=clean_environment(), stdout=asyncio.subprocess.PIPE
+            "sh", "-c", line, env=environment, stdout=asyncio.subprocess.PIPE
         )
         job = json.loads((await process.communicate())[0])
         assert job["next_run"]["status"] == "SCHEDULED"
@@ -59,6 +62,16 @@ async def test_dev_serves_and_its_curl_line_works(tmp_path: Path) -> None:
         assert call["received_at"][:19] == job["next_run"]["scheduled_for"][:19]
         credentials = tmp_path / "data" / "client.json"
         assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+
+
+def _path_with_curl(folder: Path) -> str:
+    """Return the PATH, with a stand-in at its end for a machine that has no curl."""
+    folder.mkdir()
+    stand_in = folder / "curl"
+    program = Path(__file__).parent / "stand_in_for_curl.py"
+    stand_in.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(program))} "$@"\n')
+    stand_in.chmod(0o755)
+    return f"{os.environ['PATH']}:{folder}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
