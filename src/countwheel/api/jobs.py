@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +42,7 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     job = _new_job(api, principal.tenant_id, definition)
     answer = compact_json(views.new_job(job))
     if key is not None:
-        job = _with_key(job, key, fingerprint, answer)
+        job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
     if await api.creator.create(job):
         return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}"})
     return await _replay(api, principal.tenant_id, key, fingerprint)
@@ -166,12 +167,3 @@ async def _replay(api: ApiParts, tenant_id: UUID, key: str | None, fingerprint: 
 def _canonical(body: object) -> bytes:
     # White space and the order of keys do not change the meaning; numbers keep their JSON spelling class.
     return json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _with_key(job: NewJob, key: str, fingerprint: bytes | None, answer: str) -> NewJob:
-    return NewJob(
-        **{name: getattr(job, name) for name in NewJob.__slots__ if name not in {"key", "fingerprint", "answer"}},
-        key=key,
-        fingerprint=fingerprint,
-        answer=answer,
-    )
