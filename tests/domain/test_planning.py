@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from countwheel.domain.job import JobStatus
 from countwheel.domain.planning import Candidate, next_occurrence, plan
 from countwheel.domain.policy import CATCHUP_WINDOW, LOST_ATTEMPTS_LIMIT, MISFIRE_GRACE
 from countwheel.domain.run import RunStatus
@@ -19,7 +20,8 @@ def candidate(**changes) -> Candidate:
     fields = {
         "scheduled_for": NOON,
         "first_claim": True,
-        "job_active": True,
+        "job_status": JobStatus.ACTIVE,
+        "begun": False,
         "cancel_requested": False,
         "lost_attempts": 0,
         "schedule": HOURLY,
@@ -58,7 +60,7 @@ def test_a_cancelled_run_still_keeps_the_chain_going() -> None:
 
 def test_a_job_that_is_gone_ends_its_run_and_its_chain() -> None:
     """Nothing is armed for a job that is deleted or paused."""
-    planned = plan(candidate(job_active=False), now=NOON)
+    planned = plan(candidate(job_status=JobStatus.DELETED), now=NOON)
     assert planned.ending is not None
     assert (planned.ending.status, planned.following) == (RunStatus.CANCELED, None)
 

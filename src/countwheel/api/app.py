@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from countwheel.api import docs_page, health, jobs, runs, tokens
+from countwheel.api import docs_page, health, job_changes, jobs, runs, tokens, unknown_runs
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
 from countwheel.api.routing import Guarded, Open, Operation, answered, routes
@@ -18,8 +18,11 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}": {
         "GET": Guarded(jobs.read_job, JOBS_READ),
+        "PATCH": Guarded(job_changes.amend_job, JOBS_WRITE),
         "DELETE": Guarded(jobs.delete_job, JOBS_WRITE),
     },
+    "/v1/jobs/{jobId}/pause": {"POST": Guarded(job_changes.pause_job, JOBS_WRITE)},
+    "/v1/jobs/{jobId}/resume": {"POST": Guarded(job_changes.resume_job, JOBS_WRITE)},
     "/v1/jobs/{jobId}/run/": {
         "GET": Guarded(runs.list_runs, RUNS_READ),
     },
@@ -27,6 +30,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "GET": Guarded(runs.read_run, RUNS_READ),
         "DELETE": Guarded(runs.delete_run, RUNS_WRITE),
     },
+    "/v1/jobs/{jobId}/run/{runId}/retry": {"POST": Guarded(unknown_runs.retry_run, RUNS_WRITE)},
+    "/v1/jobs/{jobId}/run/{runId}/resolve": {"POST": Guarded(unknown_runs.resolve_run, RUNS_WRITE)},
     "/oauth/token": {"POST": Open(tokens.issue_token)},
     "/oauth/jwks.json": {"GET": Open(tokens.read_keys)},
     "/.well-known/oauth-authorization-server": {"GET": Open(tokens.read_issuer)},

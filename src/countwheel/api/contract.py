@@ -22,10 +22,12 @@ _PATTERNS = {
 }
 
 _WRONG_PATTERN = {
-    "schedule_recurring": "not a cron expression: give five fields, like '*/5 * * * *', or a nickname, like @daily",
+    "schedule_recurring": "not a cron expression: give five fields, like '*/5 * * * *', six with seconds in front, "
+    "or a nickname, like @daily",
     "job_url": "not a URL to call: give http:// or https://, a host, and no user name, fragment or space",
     "name": "must not hold control characters",
 }
+_HELD = "at_most_once cannot send again what may have arrived: leave on_unknown out, or give hold"
 _ONE_SCHEDULE = "give exactly one of schedule_recurring and schedule_oneoff"
 _ECHO_CHARACTERS = 64
 
@@ -84,6 +86,8 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
     keyword = str(error.schema_path[-1]) if error.schema_path else ""
     if keyword == "oneOf" and pointer == "#":
         return _schedule_faults(value)
+    if keyword == "not" and pointer == "#":
+        return [Fault("#/on_unknown", _HELD)]
     if keyword == "required":
         return [Fault(f"#/{_escaped(name)}", "is required") for name in _missing(error)]
     if keyword == "additionalProperties" and kind:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from countwheel.api import views
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json
+from countwheel.api.etag import etag
 from countwheel.api.idempotency_key import read_idempotency_key
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
@@ -28,6 +29,7 @@ from countwheel.store.jobs import JobFilter, NewJob
 
 _REPLAYED = {"Idempotent-Replayed": "true"}
 _ENTROPY_BYTES = 10
+FIRST_VERSION = 1
 _DELETE_REASON = "its job was deleted"
 
 
@@ -44,7 +46,7 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     if key is not None:
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
     if await api.creator.create(job):
-        return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}"})
+        return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}", "ETag": etag(FIRST_VERSION)})
     return await _replay(api, principal.tenant_id, key, fingerprint)
 
 
@@ -71,7 +73,8 @@ async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Re
 async def read_job(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`GET /v1/jobs/{jobId}`."""
     Parameters(request)
-    return json_answer(await _view(api, principal.tenant_id, path_uuid(request, "jobId")), 200)
+    view, version = await read_view(api, principal.tenant_id, path_uuid(request, "jobId"))
+    return json_answer(view, 200, {"ETag": etag(version)})
 
 
 async def delete_job(api: ApiParts, request: Request, principal: Principal) -> Response:
@@ -88,7 +91,8 @@ async def delete_job(api: ApiParts, request: Request, principal: Principal) -> R
         return await cancellation.cancel_job_runs(api.database, principal.tenant_id, job_id, _DELETE_REASON)
 
     await settle(api, all_ended)
-    return json_answer(await _view(api, principal.tenant_id, job_id), 201)
+    view, version = await read_view(api, principal.tenant_id, job_id)
+    return json_answer(view, 201, {"ETag": etag(version)})
 
 
 def not_found(what: str) -> Problem:
@@ -96,12 +100,13 @@ def not_found(what: str) -> Problem:
     return Problem(404, "not-found", detail=f"there is no such {what}")
 
 
-async def _view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> dict[str, Any]:
+async def read_view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> tuple[dict[str, Any], int]:
+    """Return a job as the API shows it, and its version. Raises the 404 problem."""
     async with api.database.connection() as connection:
         job = await jobs.find(connection, tenant_id, job_id)
     if job is None:
         raise not_found("job")
-    return views.stored_job(job)
+    return views.stored_job(job), job.version
 
 
 def _define(api: ApiParts, body: object) -> Definition:
@@ -138,6 +143,8 @@ def _new_job(api: ApiParts, tenant_id: UUID, definition: Definition) -> NewJob:
         run_id=run_id,
         bucket=ids.bucket_of(run_id),
         scheduled_for=definition.first_occurrence,
+        delivery=definition.delivery,
+        on_unknown=definition.on_unknown,
     )
 
 

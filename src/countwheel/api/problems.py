@@ -21,6 +21,8 @@ TITLES: Mapping[str, str] = {
     "unauthorized": "Who are you?",
     "forbidden": "Not allowed",
     "not-found": "Not found",
+    "conflict": "It does not go together with how things stand",
+    "precondition-failed": "It has changed since",
     "method-not-allowed": "Method not allowed",
     "not-acceptable": "No such representation",
     "body-too-large": "The body is too large",
@@ -43,6 +45,9 @@ EXPLANATIONS: Mapping[str, str] = {
     "unauthorized": "The request has no bearer token, or one that opens nothing. Get one from /oauth/token.",
     "forbidden": "The token is good, but it lacks the scope that the operation needs. `detail` names it.",
     "not-found": "There is nothing of this id, or it belongs to somebody else: the two look alike on purpose.",
+    "conflict": "The request is well-formed, and what it asks for cannot be done to this job or run as it stands now. "
+    "`detail` says why.",
+    "precondition-failed": "The job is at another version than If-Match names: somebody has changed it. Read it again.",
     "method-not-allowed": "The path has other methods; the Allow header lists them.",
     "not-acceptable": "Answers are JSON: send Accept: application/json, or none.",
     "body-too-large": "The body is over the limit of this server (COUNTWHEEL_MAX_BODY_BYTES).",

@@ -43,7 +43,7 @@ def stored_job(job: JobRow) -> dict[str, Any]:
 def run(row: RunRow) -> dict[str, Any]:
     """Return a run, live or ended. `lateness_ms` is from the nominal instant to the first attempt's start."""
     lateness = None if row.started_at is None else (row.started_at - row.scheduled_for).total_seconds() * 1000
-    view = {
+    view: dict[str, Any] = {
         "run_id": str(row.run_id),
         "job_id": str(row.job_id),
         "status": row.status,
@@ -61,6 +61,13 @@ def run(row: RunRow) -> dict[str, Any]:
     }
     if row.superseded_by is not None:
         view |= {"occurrences": row.occurrences, "superseded_by": timestamp(row.superseded_by)}
+    if row.resolution is not None:
+        view["resolution"] = {
+            "as": row.resolution,
+            "at": timestamp(row.resolved_at),
+            "by": row.resolved_by,
+            "note": row.resolution_note,
+        }
     return view
 
 
@@ -99,6 +106,8 @@ def _job(
         "labels": labels,
         "timeout_seconds": job.timeout_seconds,
         "max_attempts": job.max_attempts,
+        "delivery": job.delivery,
+        "on_unknown": job.on_unknown,
         "created_at": timestamp(job.created_at),
         "updated_at": timestamp(updated_at),
         "deleted_at": timestamp(deleted_at),

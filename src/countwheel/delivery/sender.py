@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
@@ -11,6 +12,9 @@ from typing import Protocol
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from countwheel.delivery.guard import Guard
@@ -24,6 +28,18 @@ HEAD_BYTES = 4_096
 _CHUNK_BYTES = 16_384
 _IDLE_CONNECTION_SECONDS = 30.0
 _AUTOMATIC = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+class _Progress:
+    """How far one call has come. Before it has a connection, TLS included, no byte of the request can have left."""
+
+    __slots__ = ("connected",)
+
+    def __init__(self) -> None:
+        self.connected = False
+
+
+_PROGRESS: ContextVar[_Progress] = ContextVar("progress")
 
 
 class Sender(Protocol):
@@ -58,6 +74,8 @@ class AiohttpSender:
         """Make the call once and return what came of it."""
         if refusal := self._guard.url_refusal(call.url):
             return Failure(FailureKind.BLOCKED, refusal, maybe_sent=False)
+        progress = _Progress()
+        _PROGRESS.set(progress)
         try:
             async with self._opened().post(
                 _parsed(call.url),
@@ -69,7 +87,7 @@ class AiohttpSender:
                 head = await _read_head(response)
                 return Response(response.status, head, response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return _failure(error, call)
+            return _failure(error, call, maybe_sent=progress.connected)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -79,7 +97,7 @@ class AiohttpSender:
 
     def _opened(self) -> ClientSession:
         if self._session is None:
-            connector = TCPConnector(
+            connector = _Connector(
                 resolver=_GuardedResolver(self._guard),
                 use_dns_cache=False,  # every new connection is judged on what the name resolves to then
                 ssl=self._tls,
@@ -98,6 +116,16 @@ class AiohttpSender:
                 raise_for_status=False,
             )
         return self._session
+
+
+class _Connector(TCPConnector):
+    """Takes note of the moment from which a call may have left: when its connection stands."""
+
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 (aiohttp's name)
+        """Return a connection for a request, fresh or kept alive."""
+        connection = await super().connect(req, traces, timeout)
+        _PROGRESS.get().connected = True
+        return connection
 
 
 class _GuardedResolver(AbstractResolver):
@@ -165,28 +193,26 @@ async def _read_head(response: aiohttp.ClientResponse) -> bytes:
     return head
 
 
-def _failure(error: Exception, call: Call) -> Failure:
-    """Say what an exception means, and whether a byte of the request may have left."""
+def _failure(error: Exception, call: Call, *, maybe_sent: bool) -> Failure:
+    """Say what an exception means. `maybe_sent` tells whether a byte of the request may have left."""
     detail = str(error) or type(error).__name__
     match error:
         case aiohttp.ClientConnectorDNSError():
             cause = error.os_error
             if isinstance(cause, BlockedTargetError):
-                return Failure(FailureKind.BLOCKED, str(cause), maybe_sent=False)
-            return Failure(FailureKind.DNS, detail, maybe_sent=False)
-        case aiohttp.ClientSSLError():  # the handshake
-            return Failure(FailureKind.TLS, detail, maybe_sent=False)
-        case ssl.SSLError():  # later
-            return Failure(FailureKind.TLS, detail, maybe_sent=True)
-        case aiohttp.ConnectionTimeoutError():
-            return Failure(FailureKind.CONNECT, detail, maybe_sent=False)
+                return Failure(FailureKind.BLOCKED, str(cause), maybe_sent)
+            return Failure(FailureKind.DNS, detail, maybe_sent)
+        case ssl.SSLError() | aiohttp.ClientSSLError():
+            return Failure(FailureKind.TLS, detail, maybe_sent)
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return Failure(FailureKind.CONNECT, detail, maybe_sent)
+        case TimeoutError() if not maybe_sent:
+            return Failure(FailureKind.CONNECT, f"no connection within {call.timeout_seconds:g} s", maybe_sent)
         case TimeoutError():
-            return Failure(FailureKind.TIMEOUT, f"no whole answer within {call.timeout_seconds:g} s", maybe_sent=True)
-        case aiohttp.ClientConnectorError():
-            return Failure(FailureKind.CONNECT, detail, maybe_sent=False)
+            return Failure(FailureKind.TIMEOUT, f"no whole answer within {call.timeout_seconds:g} s", maybe_sent)
         case aiohttp.InvalidURL() | aiohttp.InvalidUrlClientError():
-            return Failure(FailureKind.PROTOCOL, f"not a URL to call: {detail}", maybe_sent=False)
+            return Failure(FailureKind.PROTOCOL, f"not a URL to call: {detail}", maybe_sent)
         case aiohttp.ClientResponseError() | ValueError():
-            return Failure(FailureKind.PROTOCOL, detail, maybe_sent=True)
+            return Failure(FailureKind.PROTOCOL, detail, maybe_sent)
         case _:
-            return Failure(FailureKind.DISCONNECTED, detail, maybe_sent=True)
+            return Failure(FailureKind.DISCONNECTED, detail, maybe_sent)

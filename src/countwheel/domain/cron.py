@@ -1,4 +1,4 @@
-"""Five-field cron, as Debian runs it: what an expression means, and when it fires next.
+"""Cron, as Debian runs it, with an optional field of seconds in front: what it means, and when it fires next.
 
 The evaluator is cronsim, which is used on *naive* local time only. Zones are ours: cronsim itself returns instants in
 the past when it starts inside the second pass of a fold (facts.md, traps in time). Two rules, as Debian has them
@@ -30,8 +30,8 @@ NICKNAMES = {
     "@annually": "0 0 1 1 *",
 }
 
-_FIELDS = ("minute", "hour", "day of month", "month", "day of week")
-_RANGES = ("0-59", "0-23", "1-31", "1-12 or jan-dec", "0-7 or sun-sat")
+_FIELDS = ("second", "minute", "hour", "day of month", "month", "day of week")
+_RANGES = ("0-59", "0-59", "0-23", "1-31", "1-12 or jan-dec", "0-7 or sun-sat")
 
 
 def _any_case(names: str) -> str:
@@ -52,6 +52,7 @@ def _field(value: str, *others: str) -> str:
 
 _FIELD_PATTERNS = (
     _field("[0-5]?[0-9]"),
+    _field("[0-5]?[0-9]"),
     _field("[01]?[0-9]|2[0-3]"),
     _field("0?[1-9]|[12][0-9]|3[01]", "[lL][wW]?"),
     _field(f"0?[1-9]|1[0-2]|{_MONTHS}"),
@@ -61,11 +62,11 @@ _FIELD_PATTERNS = (
 _FEBRUARY = "(?:0?2|[fF][eE][bB])"
 _SHORT_MONTH = "(?:0?[2469]|11|[fF][eE][bB]|[aA][pP][rR]|[jJ][uU][nN]|[sS][eE][pP]|[nN][oO][vV])"
 _NEVER = (
-    rf"(?:[^ ]+ [^ ]+ (?:3[01](?:-3[01])?(?:,3[01])*) {_FEBRUARY}(?:,{_FEBRUARY})*"
-    rf"|[^ ]+ [^ ]+ 31(?:,31)* {_SHORT_MONTH}(?:,{_SHORT_MONTH})*) \*"
+    rf"(?:(?:[^ ]+ )?[^ ]+ [^ ]+ (?:3[01](?:-3[01])?(?:,3[01])*) {_FEBRUARY}(?:,{_FEBRUARY})*"
+    rf"|(?:[^ ]+ )?[^ ]+ [^ ]+ 31(?:,31)* {_SHORT_MONTH}(?:,{_SHORT_MONTH})*) \*"
 )
 
-CRON_PATTERN = f"^(?:{'|'.join(NICKNAMES)}|(?!{_NEVER}){' '.join(_FIELD_PATTERNS)})$"
+CRON_PATTERN = f"^(?:{'|'.join(NICKNAMES)}|(?!{_NEVER})(?:(?:{_FIELD_PATTERNS[0]}) )?{' '.join(_FIELD_PATTERNS[1:])})$"
 """What the contract says an expression looks like. Left out, because a pattern cannot say it: ranges that run
 backwards (`5-1`), and rare spellings of days that never come (`0 0 30 2-2 *`)."""
 
@@ -77,18 +78,21 @@ class CronError(ValueError):
 
 
 def normalize(expression: str) -> str:
-    """Return the five fields that an expression stands for, checked. Raises `CronError`."""
+    """Return the five or six fields that an expression stands for, checked. Raises `CronError`."""
     if len(expression) > MAX_EXPRESSION_CHARACTERS:
         raise CronError(f"longer than {MAX_EXPRESSION_CHARACTERS} characters")
     if expression.startswith("@"):
         return _nickname(expression)
     parts = expression.split(" ")
-    if len(parts) != len(_FIELDS) or not expression.isascii():
+    if len(parts) not in {len(_FIELDS) - 1, len(_FIELDS)} or not expression.isascii():
         raise CronError(
             "not five fields with one space between: give minute, hour, day of month, month and day of week, "
-            "like '*/5 * * * *'"
+            "like '*/5 * * * *' (a sixth one in front is seconds)"
         )
-    for name, values, matcher, part in zip(_FIELDS, _RANGES, _FIELD_MATCHERS, parts, strict=True):
+    first = len(_FIELDS) - len(parts)
+    for name, values, matcher, part in zip(
+        _FIELDS[first:], _RANGES[first:], _FIELD_MATCHERS[first:], parts, strict=True
+    ):
         if not matcher.fullmatch(part):
             raise CronError(
                 f"bad {name} {part!r}: give values {values}, with lists, ranges and steps, like 1,2 or 1-5 or */2"
@@ -123,7 +127,7 @@ def _evaluable(expression: str) -> str:
 @lru_cache(maxsize=1024)
 def follows_elapsed_time(fields: str) -> bool:
     """Whether a (normalized) expression fires by what the wall clock shows, instead of naming moments."""
-    minute, hour, *_ = fields.split(" ")
+    *_, minute, hour, _, _, _ = fields.split(" ")
     return minute.startswith("*") or hour.startswith("*")
 
 

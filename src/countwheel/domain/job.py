@@ -8,13 +8,16 @@ from enum import StrEnum
 from typing import Any
 
 from countwheel.domain.errors import Fault, InvalidError
-from countwheel.domain.policy import CATCHUP_WINDOW, RetryPolicy
+from countwheel.domain.policy import CATCHUP_WINDOW, Delivery, OnUnknown, RetryPolicy, default_on_unknown
 from countwheel.domain.schedule import ScheduleError, parse_recurring
 from countwheel.domain.target import target_fault, target_host
-from countwheel.domain.timestamp import parse_oneoff
+from countwheel.domain.timestamp import is_local, parse_oneoff
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 """How long one call may take where the job does not say (criterion W8)."""
+
+SCHEDULE_FIELDS = ("schedule_recurring", "schedule_oneoff", "timezone")
+"""What a schedule is made of: a change of any of them plans anew."""
 
 TargetRefusal = Callable[[str], str | None]
 """Says why a URL may not be called from this deployment, as far as its text tells, or None."""
@@ -42,6 +45,8 @@ class Definition:
     name: str | None
     timeout_seconds: float
     max_attempts: int
+    delivery: Delivery
+    on_unknown: OnUnknown
     first_occurrence: datetime
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -56,6 +61,7 @@ def define(body: Mapping[str, Any], *, now: datetime, target_refusal: TargetRefu
     if faults or first is None:
         raise InvalidError(faults or [Fault("#", "give exactly one of schedule_recurring and schedule_oneoff")])
     url = body["job_url"]
+    delivery = Delivery(body.get("delivery", Delivery.AT_LEAST_ONCE))
     return Definition(
         schedule_recurring=body.get("schedule_recurring"),
         schedule_oneoff=body.get("schedule_oneoff"),
@@ -67,6 +73,8 @@ def define(body: Mapping[str, Any], *, now: datetime, target_refusal: TargetRefu
         labels=body.get("labels", {}),
         timeout_seconds=float(body.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         max_attempts=int(body.get("max_attempts", RetryPolicy().max_attempts)),
+        delivery=delivery,
+        on_unknown=OnUnknown(body.get("on_unknown", default_on_unknown(delivery))),
         first_occurrence=first,
     )
 
@@ -93,6 +101,29 @@ def find_faults(
     if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
         faults.append(Fault("#/job_url", refusal))
     return faults, first
+
+
+def amended(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a submission with a merge patch applied (RFC 7396): null takes a field away.
+
+    A new schedule of one kind takes the place of one of the other kind; an instant with its offset, of a time zone; a
+    new delivery, of what the job did about unknown outcomes.
+    """
+    merged = {**stored, **patch}
+    for given, replaced in _REPLACES.items():
+        if patch.get(given) is not None and patch.get(replaced) is None:
+            merged.pop(replaced, None)
+    oneoff = patch.get("schedule_oneoff")
+    if isinstance(oneoff, str) and "timezone" not in patch and not is_local(oneoff):
+        merged.pop("timezone", None)
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+_REPLACES = {
+    "schedule_recurring": "schedule_oneoff",
+    "schedule_oneoff": "schedule_recurring",
+    "delivery": "on_unknown",
+}
 
 
 def compact_json(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What an attempt's result means: succeeded, try again at, or failed. Pure: chance comes in as a number."""
+"""What an attempt's result means: succeeded, try again at, failed, or unknown. Pure: chance comes in as a number."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -6,10 +6,14 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
-from countwheel.domain.policy import MAX_RETRY_AFTER, RetryPolicy
+from countwheel.domain.policy import MAX_RETRY_AFTER, Delivery, OnUnknown, RetryPolicy
 
 RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 """4xx answers that are tried again; every other 4xx is final (criterion W9)."""
+
+
+HELD = "the target may have received it; held, because the job says so (on_unknown: hold)"
+"""Why a run ends UNKNOWN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,14 @@ class Failed:
     error: str
 
 
-Outcome = Succeeded | RetryAt | Failed
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Sent, and no answer: nobody but the target knows, and the job wants it held rather than sent again."""
+
+    error: str
+
+
+Outcome = Succeeded | RetryAt | Failed | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,10 @@ def decide(
     if isinstance(result, Response) and HTTPStatus.OK <= result.status < HTTPStatus.MULTIPLE_CHOICES:
         return Succeeded()
     error = describe(result)
+    if policy.on_unknown is OnUnknown.HOLD and isinstance(result, Failure) and result.maybe_sent:
+        return Unknown(f"{error} ({HELD})")
+    if policy.delivery is Delivery.AT_MOST_ONCE and isinstance(result, Response):
+        return Failed(f"{error} (at most once: the target had the call, so it is not sent again)")
     if not _is_retryable(result):
         return Failed(error)
     if attempts.made >= policy.max_attempts:

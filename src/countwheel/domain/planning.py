@@ -7,6 +7,7 @@ never broken: whenever an occurrence is taken up or ended for the first time, th
 from dataclasses import dataclass
 from datetime import datetime
 
+from countwheel.domain.job import JobStatus
 from countwheel.domain.policy import CATCHUP_WINDOW, DROPPED_COUNT_LIMIT, LOST_ATTEMPTS_LIMIT, MISFIRE_GRACE
 from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import Recurring
@@ -40,7 +41,9 @@ class Candidate:
 
     scheduled_for: datetime
     first_claim: bool
-    job_active: bool
+    job_status: JobStatus
+    begun: bool
+    """An attempt was made before: a pause stops new runs, not those that have begun."""
     cancel_requested: bool
     lost_attempts: int
     schedule: Recurring | None
@@ -52,9 +55,11 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
 
     `cancelled` are the future occurrences of the job that were cancelled before their rows existed.
     """
-    if not candidate.job_active:
-        return Plan(Ending(RunStatus.CANCELED, "the job was deleted or paused"))
+    if candidate.job_status is JobStatus.DELETED:
+        return Plan(Ending(RunStatus.CANCELED, "its job was deleted"))
     following = _following(candidate, cancelled)
+    if candidate.job_status is JobStatus.PAUSED and not candidate.begun:
+        return Plan(Ending(RunStatus.SKIPPED, "paused: its job was paused when it was due"), following)
     if candidate.cancel_requested:
         return Plan(Ending(RunStatus.CANCELED, "cancelled by request"), following)
     if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT:

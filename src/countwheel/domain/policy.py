@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 MISFIRE_GRACE = timedelta(seconds=60)
 """How late an occurrence may be before it counts as missed."""
@@ -19,11 +20,35 @@ MAX_RETRY_AFTER = timedelta(days=1)
 """A target's `Retry-After` is followed up to here (criterion W9)."""
 
 
+class Delivery(StrEnum):
+    """How often a run may reach its target. HTTP knows no third way (promise 5)."""
+
+    AT_LEAST_ONCE = "at_least_once"
+    AT_MOST_ONCE = "at_most_once"
+
+
+class OnUnknown(StrEnum):
+    """What to do with a run that was sent and not answered: send it again, or hold it as UNKNOWN for a person."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+
+
+def default_on_unknown(delivery: Delivery) -> OnUnknown:
+    """Return what a job does about unknown outcomes where it does not say."""
+    return OnUnknown.HOLD if delivery is Delivery.AT_MOST_ONCE else OnUnknown.RETRY
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When to try again (criterion W9): full jitter over a delay that doubles, within an age."""
+    """When to try again (criterion W9): full jitter over a delay that doubles, within an age.
+
+    At most once, whatever the target may have received is not sent again: only a call that provably never left is.
+    """
 
     max_attempts: int = 5
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    on_unknown: OnUnknown = OnUnknown.RETRY
     first_delay_seconds: float = 10.0
     max_delay_seconds: float = 3600.0
     max_age: timedelta = timedelta(hours=24)

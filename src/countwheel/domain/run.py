@@ -47,5 +47,9 @@ TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
         {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.RETRYING, RunStatus.CANCELED, RunStatus.UNKNOWN}
     ),
     RunStatus.RETRYING: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
-} | {status: frozenset() for status in ENDED}
+} | {
+    # A person may send a held run again: its row in the ledger stays, and it is live once more.
+    status: frozenset({RunStatus.RETRYING} if status is RunStatus.UNKNOWN else ())
+    for status in ENDED
+}
 """Every way a run may go. `docs/architecture.md` draws this table; a test keeps the two alike."""

@@ -9,7 +9,11 @@ from zoneinfo import ZoneInfo
 from countwheel.domain import cron
 
 _NO_ZONES = frozenset({"localtime", "Factory", "posixrules"})
-_LOOK_BACK = tuple(timedelta(days=days) for days in (0.1, 2, 40, 400, 3_700, 18_000))
+_LOOK_BACK = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    *(timedelta(days=days) for days in (0.1, 2, 40, 400, 3_700, 18_000)),
+)
 """How far back the latest occurrence is looked for. Each span is tried only if the shorter ones were empty, so that
 little is ever walked through."""
 _OFFSET_SAMPLE = timedelta(days=3)

@@ -29,6 +29,12 @@ def format_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
+def is_local(text: str) -> bool:
+    """Whether a timestamp has no offset, and so needs a time zone."""
+    match = _PARTS.fullmatch(text)
+    return match is not None and match[8] is None
+
+
 def parse_oneoff(text: str, timezone: str | None) -> datetime:
     """Return the instant (UTC, whole milliseconds) that a timestamp means.
 

@@ -1,16 +1,27 @@
-"""Shows calls that take a while as RUNNING. Short ones never cost this write."""
+"""Writes down which calls are under way: those that take a while, and beforehand those that must not be made twice.
+
+A short call of an ordinary job never costs this write. A run whose job holds the unknown (`on_unknown: hold`) is
+RUNNING in the database *before* its first byte leaves: if its node dies, whoever finds the row knows whether it may
+have been sent.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
 
 from countwheel.engine.context import Context
-from countwheel.engine.held import Phase
+from countwheel.engine.held import Held, Phase
 from countwheel.store import runs
 from countwheel.store.runs import RunningRun
 
 
 class Announcer:
-    """Writes down which calls are under way, once for each."""
+    """Shows held runs as RUNNING, once for each."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._gathering: _Batch | None = None
+        self._writing = asyncio.Lock()
 
     async def run_once(self) -> float:
         """Mark the calls that have become old enough. Returns seconds to wait."""
@@ -21,17 +32,45 @@ class Announcer:
             if not held.announced and 0.0 < held.sending_since <= old_enough
         ]
         if fresh:
-            batch = [
-                RunningRun(
-                    held.run.job_id,
-                    held.run.run_id,
-                    held.run.fence,
-                    self._context.database_time.at(held.sending_since),
-                )
-                for held in fresh
-            ]
-            async with self._context.database.connection() as connection:
-                await runs.mark_running(connection, batch)
-            for held in fresh:
-                held.announced = True
+            await self._mark(fresh)
         return self._context.settings.announce_after_seconds
+
+    async def announce(self, held: Held) -> bool:
+        """Write down that a call is about to leave, and return whether it may: its fence still matched.
+
+        What arrives while a write is under way goes together in the next one.
+        """
+        if self._gathering is None:
+            self._gathering = _Batch()
+        batch = self._gathering
+        batch.members.append(held)
+        async with self._writing:
+            if self._gathering is batch:
+                self._gathering = None
+                batch.marked = await self._mark(batch.members)
+        return held.run.run_id in batch.marked
+
+    async def _mark(self, batch: Sequence[Held]) -> set[UUID]:
+        now = self._context.clock.monotonic()
+        rows = [
+            RunningRun(
+                held.run.job_id,
+                held.run.run_id,
+                held.run.fence,
+                self._context.database_time.at(held.sending_since or now),
+            )
+            for held in batch
+        ]
+        async with self._context.database.connection() as connection:
+            marked = await runs.mark_running(connection, rows)
+        for held in batch:
+            held.announced = True
+        return marked
+
+
+class _Batch:
+    """Runs that are marked by one statement."""
+
+    def __init__(self) -> None:
+        self.members: list[Held] = []
+        self.marked: set[UUID] = set()

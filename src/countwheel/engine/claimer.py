@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from countwheel.domain import ids, planning
+from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import Recurring, parse_recurring
 from countwheel.engine.context import Context
@@ -114,7 +115,8 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
         candidate = planning.Candidate(
             scheduled_for=run.scheduled_for,
             first_claim=run.fence == 1,
-            job_active=run.job_active,
+            job_status=JobStatus(run.job_state),
+            begun=run.attempt > 1,
             cancel_requested=run.cancel_requested,
             lost_attempts=run.lost_attempts,
             schedule=_schedule(run),

@@ -1,7 +1,7 @@
 """Sends what is due: a bounded number of calls at once, each judged and handed to the recorder.
 
-One run reads as a pipeline: overlap -> lease -> sign -> send -> decide -> record. Every error ends in a record: a run
-is never dropped because something here went wrong, only because the right to it was lost.
+One run reads as a pipeline: overlap -> announce -> lease -> sign -> send -> decide -> record. Every error ends in a
+record: a run is never dropped because something here went wrong, only because the right to it was lost.
 """
 
 import asyncio
@@ -14,15 +14,18 @@ from countwheel.delivery.request import Delivery, build_call
 from countwheel.delivery.sender import Sender
 from countwheel.domain import outcome
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
-from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded
-from countwheel.domain.policy import RetryPolicy
+from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
+from countwheel.domain.policy import Delivery as DeliveryPromise
+from countwheel.domain.policy import OnUnknown, RetryPolicy
 from countwheel.domain.run import RunStatus
+from countwheel.engine.announcer import Announcer
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.secrets import SigningSecrets
 from countwheel.store import runs
-from countwheel.store.runs import FinishedRun, RetriedRun
+from countwheel.store.database import DatabaseUnavailableError
+from countwheel.store.runs import ClaimedRun, FinishedRun, RetriedRun
 
 _log = structlog.get_logger(__name__)
 
@@ -31,16 +34,25 @@ CANCEL_REASON = "cancelled by request"
 ABORT_REASON = "cancelled by request while its call was under way: the target may have received it"
 
 _ERROR_CHARACTERS = 1_000
+_DATABASE_PAUSE_SECONDS = 0.05
 
 
 class Dispatcher:
     """Starts calls when they are due and there is a free slot."""
 
     def __init__(
-        self, context: Context, recorder: Recorder, secrets: SigningSecrets, sender: Sender, *, user_agent: str
+        self,
+        context: Context,
+        recorder: Recorder,
+        announcer: Announcer,
+        secrets: SigningSecrets,
+        sender: Sender,
+        *,
+        user_agent: str,
     ) -> None:
         self._context = context
         self._recorder = recorder
+        self._announcer = announcer
         self._secrets = secrets
         self._sender = sender
         self._user_agent = user_agent
@@ -108,10 +120,9 @@ class Dispatcher:
         """Take one run from its due moment to its record."""
         started_at: datetime | None = None
         try:
-            if held.run.overlapping and await self._still_overlaps(held):
-                self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, OVERLAP_REASON, sent=False))
+            secret = await self._prepare(held)
+            if secret is None:
                 return
-            secret = await self._secrets.of(held.run.tenant_id)
             # From here to the first byte nothing waits. A cancellation is asked for, not only awaited: what awaited the
             # database above may have swallowed it (see service.py).
             if held.cancelled:
@@ -131,6 +142,25 @@ class Dispatcher:
             sent = started_at is not None
             failure = Failure(FailureKind.PROTOCOL, f"internal error: {error!r}", maybe_sent=sent)
             self._judge(held, failure, started_at or self._now())
+
+    async def _prepare(self, held: Held) -> bytes | None:
+        """Do what needs the database before a call, and return the secret that signs it; None where it is not to leave.
+
+        While the database is away the run waits, as long as the lease lasts: that is no failed attempt.
+        """
+        while self._context.node.has_lease():
+            try:
+                if held.run.overlapping and await self._still_overlaps(held):
+                    self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, OVERLAP_REASON, sent=False))
+                    return None
+                secret = await self._secrets.of(held.run.tenant_id)
+                if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
+                    return secret
+                break  # it has been taken over, and whoever did that decides
+            except DatabaseUnavailableError:
+                await self._context.clock.sleep(_DATABASE_PAUSE_SECONDS)
+        self._context.held.drop(held)
+        return None
 
     async def _still_overlaps(self, held: Held) -> bool:
         async with self._context.database.connection() as connection:
@@ -157,7 +187,7 @@ class Dispatcher:
         attempts = AttemptsSoFar(made=run.attempt - run.lost_attempts, first_started_at=run.started_at or started_at)
         decided: Outcome = outcome.decide(
             result,
-            RetryPolicy(max_attempts=run.max_attempts),
+            _policy(run),
             attempts,
             now=self._now(),
             jitter=self._context.chance.uniform(0.0, 1.0),
@@ -169,6 +199,8 @@ class Dispatcher:
                 )
             case Failed(error):
                 record = self._ended(held, RunStatus.FAILED, error, sent=True, result=result, started_at=started_at)
+            case Unknown(error):
+                record = self._ended(held, RunStatus.UNKNOWN, error, sent=True, result=result, started_at=started_at)
             case RetryAt(due_at, error):
                 record = self._again(held, due_at, error, result=result, started_at=started_at)
         self._recorder.put(held, record)
@@ -182,6 +214,10 @@ class Dispatcher:
             self._recorder.put(held, self._ended(held, RunStatus.CANCELED, reason, sent=sent, started_at=started_at))
             return
         error = "lost: the node stopped before the answer came"
+        if started_at is not None and held.run.on_unknown == OnUnknown.HOLD:
+            error = f"{error} ({outcome.HELD})"
+            self._recorder.put(held, self._ended(held, RunStatus.UNKNOWN, error, sent=True, started_at=started_at))
+            return
         self._recorder.put(
             held, self._again(held, self._now(), error, result=None, started_at=started_at or self._now())
         )
@@ -231,6 +267,14 @@ class Dispatcher:
 
     def _now(self) -> datetime:
         return self._context.database_time.at(self._context.clock.monotonic())
+
+
+def _policy(run: ClaimedRun) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=run.max_attempts,
+        delivery=DeliveryPromise(run.delivery),
+        on_unknown=OnUnknown(run.on_unknown),
+    )
 
 
 def _storable(error: str) -> str:

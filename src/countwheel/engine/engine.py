@@ -73,9 +73,11 @@ class Engine:
         )
         context = Context(database, clock, parts.chance, self.database_time, settings, self.node, self.held)
         self.recorder = Recorder(context)
+        self.announcer = Announcer(context)
         self.dispatcher = Dispatcher(
             context,
             self.recorder,
+            self.announcer,
             SigningSecrets(database, parts.sealer, clock),
             parts.sender,
             user_agent=f"Countwheel/{parts.version}",
@@ -83,7 +85,6 @@ class Engine:
         self.timer = Timer(clock, self.dispatcher.submit)
         self.claimer = Claimer(context, self.timer)
         self.canceller = Canceller(context, self.dispatcher)
-        self.announcer = Announcer(context)
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
         self.pruner = Pruner(context)

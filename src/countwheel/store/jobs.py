@@ -34,6 +34,8 @@ class NewJob:
     run_id: UUID
     bucket: int
     scheduled_for: datetime
+    delivery: str
+    on_unknown: str
     key: str | None = None
     fingerprint: bytes | None = None
     answer: str | None = None
@@ -57,6 +59,9 @@ class JobRow:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    version: int
+    delivery: str
+    on_unknown: str
     next_run_id: UUID | None
     next_scheduled_for: datetime | None
     next_state: str | None
@@ -105,7 +110,7 @@ _COLUMNS = (
         "run_ids",
         "buckets",
     ),
-    *("scheduled_fors", "keys", "fingerprints", "answers"),
+    *("scheduled_fors", "deliveries", "on_unknowns", "keys", "fingerprints", "answers"),
 )
 
 

@@ -29,6 +29,11 @@ class RunRow:
     deleted_at: datetime | None
     occurrences: int
     superseded_by: datetime | None
+    resolution: str | None
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolution_note: str | None
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)

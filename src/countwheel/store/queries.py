@@ -15,10 +15,27 @@ _COMMENT = re.compile(r"--[^\n]*")
 _BLANKS = re.compile(r"\s+")
 
 _FRAGMENTS = {
+    "take_picked": """
+        UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1
+        FROM picked p JOIN jobs j ON j.job_id = p.job_id
+        WHERE r.job_id = p.job_id AND r.run_id = p.run_id
+        RETURNING
+            r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
+            r.started_at, r.cancel_requested_at IS NOT NULL,
+            j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
+            j.schedule_recurring, j.timezone, j.state, j.delivery, j.on_unknown,
+            -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.
+            j.schedule_recurring IS NOT NULL AND EXISTS (
+                SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
+            ),
+            clock_timestamp(),
+            -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
+            r.job_version > j.version
+    """,
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.job_url, j.job_payload, j.name,
         j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
-        n.run_id, n.scheduled_for, n.state
+        j.version, j.delivery, j.on_unknown, n.run_id, n.scheduled_for, n.state
     """,
     "next_run": """
         SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id
@@ -27,12 +44,15 @@ _FRAGMENTS = {
     "live_columns": """
         r.run_id, r.job_id, r.state AS status, r.scheduled_for, r.due_at, r.started_at,
         NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
-        NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by
+        NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
+        NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
+        NULL::text AS resolution_note, r.fence
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
-        h.deleted_at, h.occurrences, h.superseded_by
+        h.deleted_at, h.occurrences, h.superseded_by,
+        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence
     """,
 }
 
@@ -55,9 +75,10 @@ def query(name: str, **literals: int) -> LiteralString:
 
     `literals` are whole numbers that must stand in the text itself. Raises `KeyError` for an unknown name.
     """
-    text = _COMMENT.sub("", _blocks()[name])
+    text = _blocks()[name]
     for fragment, body in _FRAGMENTS.items():
         text = text.replace("{{" + fragment + "}}", body)
+    text = _COMMENT.sub("", text)
     for literal, value in literals.items():
         text = text.replace("{{" + literal + "}}", str(int(value)))
     text = _BLANKS.sub(" ", text).strip().removesuffix(";")

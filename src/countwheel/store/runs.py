@@ -1,12 +1,12 @@
 """Live runs: claimed, armed, finished and given back, in batches. Each row keeps its own fate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from psycopg.rows import args_row
+from psycopg.rows import args_row, dict_row
 
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
@@ -37,9 +37,13 @@ class ClaimedRun:
     max_attempts: int
     schedule_recurring: str | None
     timezone: str | None
-    job_active: bool
+    job_state: str
+    delivery: str
+    on_unknown: str
     overlapping: bool
     claimed_at: datetime
+    stale: bool
+    """The job was changed after the claim read it: what is said about it here is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,41 @@ async def claim(
     """
     cursor = connection.cursor(row_factory=args_row(ClaimedRun))
     await cursor.execute(query("claim", size=size), {"node_id": node_id, "look_ahead_seconds": look_ahead_seconds})
-    return await cursor.fetchall()
+    return await _fresh(connection, await cursor.fetchall())
+
+
+async def tenants_waiting(connection: Connection, *, look_ahead_seconds: float) -> list[UUID]:
+    """Return the tenants that have a run which is due within the look-ahead and which nobody holds."""
+    cursor = await connection.execute(query("tenants_waiting"), {"look_ahead_seconds": look_ahead_seconds})
+    return [row[0] async for row in cursor]
+
+
+async def claim_for_tenants(
+    connection: Connection, tenant_ids: Sequence[UUID], *, node_id: str, look_ahead_seconds: float
+) -> list[ClaimedRun]:
+    """Take what is due within the look-ahead for each of these tenants, eight runs of each at the most, earliest first.
+
+    Like `claim`, in the transaction that also obeys the plan of each run.
+    """
+    cursor = connection.cursor(row_factory=args_row(ClaimedRun))
+    await cursor.execute(
+        query("claim_for_tenants", size=8),
+        {"tenant_ids": list(tenant_ids), "node_id": node_id, "look_ahead_seconds": look_ahead_seconds},
+    )
+    return await _fresh(connection, await cursor.fetchall())
+
+
+async def _fresh(connection: Connection, claimed: list[ClaimedRun]) -> list[ClaimedRun]:
+    """Read again, now that the runs are locked, what a change of their job has made out of date (rare)."""
+    stale = {run.job_id for run in claimed if run.stale}
+    if not stale:
+        return claimed
+    cursor = connection.cursor(row_factory=dict_row)
+    await cursor.execute(query("job_definitions"), {"job_ids": list(stale)})
+    definitions = {row.pop("job_id"): row async for row in cursor}
+    for row in definitions.values():
+        row["job_state"] = row.pop("state")
+    return [replace(run, **definitions[run.job_id], stale=False) if run.stale else run for run in claimed]
 
 
 async def insert_occurrences(connection: Connection, occurrences: Sequence[NewOccurrence]) -> int:
@@ -178,9 +216,12 @@ async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id:
     return {row[0] async for row in cursor}
 
 
-async def mark_running(connection: Connection, batch: Sequence[RunningRun]) -> None:
-    """Show that calls are under way."""
-    await connection.execute(query("mark_running"), columns_of(batch, "job_ids", "run_ids", "fences", "started_ats"))
+async def mark_running(connection: Connection, batch: Sequence[RunningRun]) -> set[UUID]:
+    """Write down that calls are under way; return the ids of those whose fence still matched and that were not yet."""
+    cursor = await connection.execute(
+        query("mark_running"), columns_of(batch, "job_ids", "run_ids", "fences", "started_ats")
+    )
+    return {row[0] async for row in cursor}
 
 
 async def release(connection: Connection, batch: Sequence[HeldRun]) -> set[UUID]:

@@ -7,11 +7,12 @@ WITH submitted AS (
         %(timezones)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
         %(names)s::text[], %(labels)s::text[], %(timeouts_seconds)s::float8[], %(max_attempts)s::int2[],
         %(created_ats)s::timestamptz[], %(run_ids)s::uuid[], %(buckets)s::int2[], %(scheduled_fors)s::timestamptz[],
+        %(deliveries)s::text[], %(on_unknowns)s::text[],
         %(keys)s::text[], %(fingerprints)s::bytea[], %(answers)s::text[]
     ) AS s (
         job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
         name, labels, timeout_seconds, max_attempts, created_at, run_id, bucket, scheduled_for,
-        key, fingerprint, answer
+        delivery, on_unknown, key, fingerprint, answer
     )
 ),
 -- The unique key decides who is first, across batches and nodes. Sorted, so that two batches never wait in a circle.
@@ -28,11 +29,11 @@ accepted AS (
 new_jobs AS (
     INSERT INTO jobs (
         job_id, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
-        name, labels, timeout_seconds, max_attempts, created_at, updated_at
+        name, labels, timeout_seconds, max_attempts, created_at, updated_at, delivery, on_unknown
     )
     SELECT
         job_id, tenant_id, 'ACTIVE', schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
-        name, labels::jsonb, timeout_seconds, max_attempts, created_at, created_at
+        name, labels::jsonb, timeout_seconds, max_attempts, created_at, created_at, delivery, on_unknown
     FROM accepted
 ),
 first_runs AS (
@@ -61,6 +62,66 @@ WHERE j.tenant_id = %(tenant_id)s
   AND (%(created_before)s::timestamptz IS NULL OR j.created_at < %(created_before)s::timestamptz)
 ORDER BY j.job_id DESC
 LIMIT %(limit)s::int;
+
+-- name: lock_job
+-- For a change, after the job's live runs: whoever ends a run locks in that order, too. `now` is the moment of the change.
+SELECT j.job_id, j.version, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.job_url, j.job_payload, j.name,
+    j.labels, j.timeout_seconds, j.max_attempts, j.delivery, j.on_unknown, j.created_at, clock_timestamp()
+FROM jobs j WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s
+FOR UPDATE;
+
+-- name: keep_version
+-- What the job was until now, for whoever asks later which schedule was in force.
+INSERT INTO job_versions (
+    job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, effective_from, effective_until
+)
+SELECT job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone,
+    coalesce(effective_from, created_at), %(changed_at)s
+FROM jobs WHERE job_id = %(job_id)s;
+
+-- name: amend_job
+UPDATE jobs SET
+    schedule_recurring = %(schedule_recurring)s, schedule_oneoff = %(schedule_oneoff)s, timezone = %(timezone)s,
+    job_url = %(job_url)s, target_host = %(target_host)s, job_payload = %(job_payload)s, name = %(name)s,
+    labels = %(labels)s::jsonb, timeout_seconds = %(timeout_seconds)s, max_attempts = %(max_attempts)s,
+    delivery = %(delivery)s, on_unknown = %(on_unknown)s,
+    version = version + 1, effective_from = %(changed_at)s, updated_at = %(changed_at)s
+WHERE job_id = %(job_id)s;
+
+-- name: set_job_state
+UPDATE jobs SET
+    state = %(state)s, version = version + 1, effective_from = %(changed_at)s, updated_at = %(changed_at)s,
+    ended_at = CASE WHEN %(state)s = 'COMPLETED' THEN %(changed_at)s::timestamptz END
+WHERE job_id = %(job_id)s;
+
+-- name: touch_runs
+-- Every live run of a changed job learns of it: a claim that read the job before the change sees that it did.
+UPDATE runs r SET job_version = j.version FROM jobs j WHERE r.job_id = %(job_id)s AND j.job_id = r.job_id;
+
+-- name: unarm_future
+-- Occurrences of the old schedule that nobody holds and whose time has not come: they never were.
+DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHEDULED'
+  AND (scheduled_for > %(now)s OR %(whatever_is_due)s);
+
+-- name: has_begun_run
+SELECT FROM runs WHERE job_id = %(job_id)s AND (node_id IS NOT NULL OR state <> 'SCHEDULED') LIMIT 1;
+
+-- name: mark_armed
+-- A run that stays was planned by the old schedule: what follows it is named by the change, not by its claim.
+UPDATE runs SET fence = 1 WHERE job_id = %(job_id)s AND fence = 0;
+
+-- name: last_taken_up
+-- The latest occurrence that is live or was decided by a claim: a new schedule begins after it.
+SELECT greatest(
+    (SELECT max(r.scheduled_for) FROM runs r WHERE r.job_id = %(job_id)s),
+    (SELECT max(h.scheduled_for) FROM run_history h WHERE h.job_id = %(job_id)s AND h.fence > 0 AND h.scheduled_for > %(now)s)
+);
+
+-- name: job_definitions
+-- What claimed runs must know of their jobs, read again: see `claim`.
+SELECT j.job_id, j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts, j.schedule_recurring, j.timezone, j.state,
+    j.delivery, j.on_unknown
+FROM jobs j WHERE j.job_id = ANY(%(job_ids)s);
 
 -- name: mark_job_deleted
 -- The first of two steps: from this commit on no claim starts a run of the job. Its live runs are ended after it.
@@ -104,5 +165,8 @@ gone AS (
       AND NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.job_id = b.job_id AND k.tenant_id = jobs.tenant_id)
       AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = b.job_id)
     RETURNING jobs.job_id
+),
+versions AS (
+    DELETE FROM job_versions v USING gone g WHERE v.job_id = g.job_id
 )
 SELECT (SELECT count(*) FROM gone) AS deleted, (SELECT max(job_id::text)::uuid FROM bite) AS last;

@@ -5,6 +5,8 @@ WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run
 UNION ALL
 SELECT {{ended_columns}} FROM run_history h
 WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s AND h.run_id = %(run_id)s
+-- Of a run that was UNKNOWN and sent again there are several rows: the one with the highest fence is how it stands.
+ORDER BY fence DESC, finished_at DESC NULLS FIRST
 LIMIT 1;
 
 -- name: list_runs
@@ -24,6 +26,7 @@ SELECT * FROM (
         SELECT {{ended_columns}} FROM run_history h
         WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s
           AND (%(before)s::uuid IS NULL OR h.run_id < %(before)s::uuid)
+          AND h.resolution IS DISTINCT FROM 'RETRIED' -- it lives on, or has ended otherwise since
           AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
           AND (%(status)s::text IS NULL OR h.status = %(status)s::text)
           AND (%(scheduled_after)s::timestamptz IS NULL OR h.scheduled_for >= %(scheduled_after)s::timestamptz)
@@ -65,4 +68,31 @@ INSERT INTO run_history (
 SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for, due_at, started_at, now(), attempt,
     lost_attempts, fence, %(reason)s
 FROM gone
+RETURNING run_id;
+
+-- name: resolve_unknown
+UPDATE run_history SET resolution = %(outcome)s, resolved_at = now(), resolved_by = %(by)s, resolution_note = %(note)s
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+  AND status = 'UNKNOWN' AND resolution IS NULL;
+
+-- name: send_unknown_again
+-- The run is live once more, under its own id: a receiver that had it recognises it. The fence goes on rising.
+WITH decided AS (
+    UPDATE run_history SET resolution = 'RETRIED', resolved_at = now(), resolved_by = %(by)s
+    WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+      AND status = 'UNKNOWN' AND resolution IS NULL
+    RETURNING *
+),
+active AS (
+    UPDATE jobs SET state = 'ACTIVE', ended_at = NULL, updated_at = now()
+    FROM decided
+    WHERE jobs.job_id = decided.job_id AND jobs.state = 'COMPLETED' AND jobs.schedule_oneoff IS NOT NULL
+)
+INSERT INTO runs (
+    job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, lost_attempts, fence, started_at,
+    error
+)
+SELECT job_id, run_id, tenant_id, %(bucket)s, trigger, 'RETRYING', scheduled_for, greatest(now(), scheduled_for), attempt,
+    lost_attempts, fence, started_at, error
+FROM decided
 RETURNING run_id;

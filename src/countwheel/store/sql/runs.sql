@@ -12,19 +12,23 @@ WITH picked AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED -- peers take other rows instead of waiting for these
     ) AS due
 )
-UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1
-FROM picked p JOIN jobs j ON j.job_id = p.job_id
-WHERE r.job_id = p.job_id AND r.run_id = p.run_id
-RETURNING
-    r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
-    r.started_at, r.cancel_requested_at IS NOT NULL,
-    j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
-    j.schedule_recurring, j.timezone, j.state = 'ACTIVE',
-    -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again when due.
-    j.schedule_recurring IS NOT NULL AND EXISTS (
-        SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
-    ),
-    clock_timestamp();
+{{take_picked}};
+
+-- name: claim_for_tenants
+-- Take up to {{size}} due runs of each of some tenants: the way past another tenant's flood.
+WITH picked AS MATERIALIZED (
+    SELECT due.job_id, due.run_id
+    FROM unnest(%(tenant_ids)s::uuid[]) AS asked (tenant_id)
+    CROSS JOIN LATERAL (
+        SELECT r.job_id, r.run_id FROM runs r
+        WHERE r.tenant_id = asked.tenant_id AND r.node_id IS NULL
+          AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
+        ORDER BY r.due_at
+        LIMIT {{size}}
+        FOR UPDATE SKIP LOCKED
+    ) AS due
+)
+{{take_picked}};
 
 -- name: insert_occurrences
 -- Arm the next occurrences. The primary key refuses one that is there already.
@@ -121,7 +125,9 @@ SELECT run_id FROM returned;
 UPDATE runs r SET state = 'RUNNING', started_at = coalesce(r.started_at, m.started_at)
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(started_ats)s::timestamptz[])
     AS m (job_id, run_id, fence, started_at)
-WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.state = 'CLAIMED';
+WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.state = 'CLAIMED'
+    AND r.node_id IS NOT NULL
+RETURNING r.run_id;
 
 -- name: release
 -- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen.
@@ -134,28 +140,54 @@ RETURNING r.run_id;
 -- name: recover
 -- Take over what lost nodes hold. The fence rises, so that a late record of theirs is refused; asked again every
 -- second for every lost node, because a claim that was in flight may commit after the node was declared lost.
-WITH lost AS (
-    SELECT r.job_id, r.run_id FROM runs r
+-- A run whose job holds the unknown was written down as RUNNING before its call: that one may have been received and ends
+-- UNKNOWN. Any other goes back to be sent.
+WITH lost AS MATERIALIZED (
+    SELECT r.* FROM runs r
     WHERE r.node_id IN (SELECT n.node_id FROM nodes n WHERE n.lost_at IS NOT NULL OR n.stopped_at IS NOT NULL)
     ORDER BY r.job_id, r.run_id
     FOR UPDATE OF r SKIP LOCKED
 ),
+judged AS MATERIALIZED (
+    SELECT lost.*, lost.state = 'RUNNING' AND j.on_unknown = 'hold' AS is_unknown,
+        'lost: node ' || lost.node_id || ' was lost before it recorded the outcome' AS reason
+    FROM lost JOIN jobs j ON j.job_id = lost.job_id
+),
 freed AS (
     UPDATE runs r SET
-        state = 'RETRYING', node_id = NULL, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1,
-        error = 'lost: node ' || held.node_id || ' was lost before it recorded the outcome'
-    FROM lost JOIN runs held ON held.job_id = lost.job_id AND held.run_id = lost.run_id
-    WHERE r.job_id = lost.job_id AND r.run_id = lost.run_id
-    RETURNING r.job_id, r.run_id, r.tenant_id, r.attempt, held.fence, held.node_id, held.started_at, held.state, r.error
+        state = 'RETRYING', node_id = NULL, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1, error = judged.reason
+    FROM judged
+    WHERE r.job_id = judged.job_id AND r.run_id = judged.run_id AND NOT judged.is_unknown
+    RETURNING r.run_id
+),
+held_back AS (
+    DELETE FROM runs r USING judged
+    WHERE r.job_id = judged.job_id AND r.run_id = judged.run_id AND judged.is_unknown
+    RETURNING r.run_id
+),
+ledger AS (
+    INSERT INTO run_history (
+        job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
+        lost_attempts, fence, node_id, error
+    )
+    SELECT job_id, run_id, tenant_id, trigger, 'UNKNOWN', scheduled_for, due_at, started_at, now(), attempt,
+        lost_attempts + 1, fence + 1, node_id, reason
+    FROM judged WHERE is_unknown
+),
+completed AS (
+    UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
+    FROM judged
+    WHERE judged.is_unknown AND jobs.job_id = judged.job_id AND jobs.state = 'ACTIVE'
+        AND jobs.schedule_oneoff IS NOT NULL
 ),
 tried AS (
     INSERT INTO attempts (job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, error)
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id,
         -- `runs.started_at` is the first attempt's start: it is this attempt's only where this is the first.
-        CASE WHEN attempt = 1 THEN started_at END, now(), error
-    FROM freed
+        CASE WHEN attempt = 1 THEN started_at END, now(), reason
+    FROM judged
 )
-SELECT job_id, run_id, node_id FROM freed;
+SELECT job_id, run_id, node_id FROM judged;
 
 -- name: still_overlapping
 -- Which of these due runs still have an earlier live run of their job?
@@ -227,3 +259,17 @@ RETURNING run_id;
 -- name: held_by_node
 -- What the database says this node holds: compared with what it knows, to find claims whose COMMIT went unanswered.
 SELECT job_id, run_id, fence FROM runs WHERE node_id = %(node_id)s;
+
+-- name: tenants_waiting
+-- Which tenants have a run that is due and that nobody holds? One step of the index a tenant, however many runs each has.
+WITH RECURSIVE waiting AS (
+    (SELECT r.tenant_id, r.due_at FROM runs r WHERE r.node_id IS NULL ORDER BY r.tenant_id, r.due_at LIMIT 1)
+    UNION ALL
+    SELECT following.tenant_id, following.due_at
+    FROM waiting CROSS JOIN LATERAL (
+        SELECT r.tenant_id, r.due_at FROM runs r
+        WHERE r.node_id IS NULL AND r.tenant_id > waiting.tenant_id
+        ORDER BY r.tenant_id, r.due_at LIMIT 1
+    ) AS following
+)
+SELECT tenant_id FROM waiting WHERE due_at <= now() + make_interval(secs => %(look_ahead_seconds)s);

@@ -1,0 +1,161 @@
+"""Changing a job: `PATCH /v1/jobs/{jobId}`, pause and resume. No claim acts on what the job was before the answer.
+
+What a node has claimed already is too late to change: `next_run` of the answer shows it as CLAIMED or RUNNING.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from countwheel.api.answers import json_answer
+from countwheel.api.body import read_json
+from countwheel.api.etag import check_match, etag, read_if_match
+from countwheel.api.jobs import not_found, read_view
+from countwheel.api.parameters import Parameters, path_uuid
+from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem, invalid_body
+from countwheel.auth.principal import Principal
+from countwheel.domain.errors import Fault, InvalidError
+from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amended, define, find_faults
+from countwheel.store.changes import Amendment, JobChange, LockedJob, changing
+
+
+async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`PATCH /v1/jobs/{jobId}`: a merge patch (RFC 7396). The next run is planned anew in the same transaction."""
+    Parameters(request)
+    job_id = path_uuid(request, "jobId")
+    wanted = read_if_match(request.headers.getlist("if-match"))
+    patch = _checked(api, await read_json(request, api.settings.max_body_bytes))
+    async with _open(api, principal, job_id) as change:
+        check_match(change.job.version, wanted)
+        before = _as_submitted(change.job)
+        merged = amended(before, patch)
+        if merged != before:
+            await _amend(api, change, before, merged)
+    return await _answer(api, principal, job_id)
+
+
+async def pause_job(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`POST /v1/jobs/{jobId}/pause`: no run begins until the job is resumed; each that is passed over is on record."""
+    return await _move(api, request, principal, JobStatus.ACTIVE, JobStatus.PAUSED)
+
+
+async def resume_job(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """`POST /v1/jobs/{jobId}/resume`: go on, from now. A one-off job whose time has passed meanwhile is COMPLETED."""
+    return await _move(api, request, principal, JobStatus.PAUSED, JobStatus.ACTIVE)
+
+
+async def _move(api: ApiParts, request: Request, principal: Principal, start: JobStatus, end: JobStatus) -> Response:
+    Parameters(request)
+    job_id = path_uuid(request, "jobId")
+    wanted = read_if_match(request.headers.getlist("if-match"))
+    async with _open(api, principal, job_id) as change:
+        check_match(change.job.version, wanted)
+        if change.job.state == start:
+            nothing_left = end is JobStatus.ACTIVE and not await change.has_live_run()
+            await change.set_state(JobStatus.COMPLETED if nothing_left else end)
+    return await _answer(api, principal, job_id)
+
+
+@asynccontextmanager
+async def _open(api: ApiParts, principal: Principal, job_id: UUID) -> AsyncIterator[JobChange]:
+    async with changing(api.database, principal.tenant_id, job_id) as change:
+        if change is None:
+            raise not_found("job")
+        if change.job.state in {JobStatus.DELETED, JobStatus.COMPLETED}:
+            raise Problem(409, "conflict", detail=f"the job is {change.job.state}: it cannot be changed any more")
+        yield change
+
+
+async def _answer(api: ApiParts, principal: Principal, job_id: UUID) -> Response:
+    view, version = await read_view(api, principal.tenant_id, job_id)
+    return json_answer(view, 200, {"ETag": etag(version)})
+
+
+def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
+    """Return a patch whose every field is right by itself. Raises `InvalidError` with every fault (criterion E2)."""
+    faults = api.contract.faults("JobPatch", patch)
+    if not isinstance(patch, Mapping):
+        raise InvalidError(faults or [Fault("#", "must be a JSON object")])
+    of_meaning, _ = find_faults(patch, now=api.clock.now(), target_refusal=api.target_refusal)
+    pointers = {fault.pointer for fault in faults}
+    # That a local time lacks its zone can only be said of the whole: the job may have one.
+    lacks_zone = isinstance(patch.get("schedule_oneoff"), str) and "timezone" not in patch
+    faults += [
+        fault
+        for fault in of_meaning
+        if fault.pointer not in pointers and not (lacks_zone and "neither offset" in fault.detail)
+    ]
+    if faults:
+        raise InvalidError(faults)
+    return patch
+
+
+async def _amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+    rescheduled = any(before.get(name) != merged.get(name) for name in SCHEDULE_FIELDS)
+    definition = _define(api, change.job, merged, rescheduled=rescheduled)
+    if rescheduled and not await change.replan_is_possible():
+        raise Problem(409, "conflict", detail="its one run has begun: it is too late to give it another time")
+    await change.amend(_amendment(definition))
+    if rescheduled:
+        await change.replan(
+            recurring=definition.schedule_recurring,
+            timezone=definition.timezone,
+            first_occurrence=definition.first_occurrence,
+        )
+
+
+def _define(api: ApiParts, job: LockedJob, merged: Mapping[str, Any], *, rescheduled: bool) -> Definition:
+    """Return what the patched job means. Raises the 409 problem where patch and job do not go together."""
+    # A time that was right when the job was made is right still.
+    now = api.clock.now() if rescheduled else job.created_at
+    faults = api.contract.faults("JobSubmission", merged)
+    try:
+        if not faults:
+            return define(merged, now=now, target_refusal=api.target_refusal)
+    except InvalidError as error:
+        faults = list(error.faults)
+    problem = invalid_body(faults)
+    raise Problem(
+        409, "conflict", detail="the job with this change would not be valid; see errors", errors=problem.errors
+    )
+
+
+def _as_submitted(job: LockedJob) -> dict[str, Any]:
+    """Return a job as the body that would create it."""
+    body = {
+        "schedule_recurring": job.schedule_recurring,
+        "schedule_oneoff": job.schedule_oneoff,
+        "timezone": job.timezone,
+        "job_url": job.job_url,
+        "job_payload": json.loads(job.job_payload),
+        "name": job.name,
+        "labels": job.labels,
+        "timeout_seconds": job.timeout_seconds,
+        "max_attempts": job.max_attempts,
+        "delivery": job.delivery,
+        "on_unknown": job.on_unknown,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _amendment(definition: Definition) -> Amendment:
+    return Amendment(
+        schedule_recurring=definition.schedule_recurring,
+        schedule_oneoff=definition.schedule_oneoff,
+        timezone=definition.timezone,
+        job_url=definition.job_url,
+        target_host=definition.target_host,
+        job_payload=definition.payload,
+        name=definition.name,
+        labels=json.dumps(definition.labels),
+        timeout_seconds=definition.timeout_seconds,
+        max_attempts=definition.max_attempts,
+        delivery=definition.delivery,
+        on_unknown=definition.on_unknown,
+    )

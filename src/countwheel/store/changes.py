@@ -1,0 +1,146 @@
+"""Changing a job so that no claim acts on what it was before.
+
+A change locks the job's live runs, then the job: the order in which whoever ends a run locks, so that nobody waits in
+a circle. A claim that is under way holds its run: the change waits for it, and then sees what it armed. A claim that
+comes later finds its runs touched (`runs.job_version`), and reads the job again if its snapshot is older.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import args_row
+
+from countwheel.domain import ids
+from countwheel.domain.planning import next_occurrence
+from countwheel.domain.run import Trigger
+from countwheel.domain.schedule import parse_recurring
+from countwheel.store import runs
+from countwheel.store.database import Connection, Database
+from countwheel.store.queries import query
+from countwheel.store.runs import NewOccurrence
+
+
+@dataclass(frozen=True, slots=True)
+class LockedJob:
+    """A job as it stands while nothing else can change it. `now` is the database's time, later than the locks."""
+
+    job_id: UUID
+    version: int
+    state: str
+    schedule_recurring: str | None
+    schedule_oneoff: str | None
+    timezone: str | None
+    job_url: str
+    job_payload: str
+    name: str | None
+    labels: dict[str, str]
+    timeout_seconds: float
+    max_attempts: int
+    delivery: str
+    on_unknown: str
+    created_at: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What a job is to be from now on."""
+
+    schedule_recurring: str | None
+    schedule_oneoff: str | None
+    timezone: str | None
+    job_url: str
+    target_host: str
+    job_payload: str
+    name: str | None
+    labels: str
+    timeout_seconds: float
+    max_attempts: int
+    delivery: str
+    on_unknown: str
+
+
+class JobChange:
+    """A job that is locked, and what can be done to it. Everything is one transaction."""
+
+    def __init__(self, connection: Connection, tenant_id: UUID, job: LockedJob) -> None:
+        self.connection = connection
+        self._tenant_id = tenant_id
+        self.job = job
+
+    async def amend(self, amendment: Amendment) -> None:
+        """Write a new version of the definition; the schedule's runs are left as they are."""
+        await self._keep_version()
+        parameters = asdict(amendment) | {"job_id": self.job.job_id, "changed_at": self.job.now}
+        await self.connection.execute(query("amend_job"), parameters)
+        await self._touch_runs()
+
+    async def set_state(self, state: str) -> None:
+        """Pause, resume or complete the job."""
+        await self._keep_version()
+        parameters = {"job_id": self.job.job_id, "state": state, "changed_at": self.job.now}
+        await self.connection.execute(query("set_job_state"), parameters)
+        await self._touch_runs()
+
+    async def replan_is_possible(self) -> bool:
+        """Whether the job may have another schedule: the one run of a one-off job must not have begun."""
+        if self.job.schedule_oneoff is None:
+            return True
+        cursor = await self.connection.execute(query("has_begun_run"), {"job_id": self.job.job_id})
+        return await cursor.fetchone() is None
+
+    async def has_live_run(self) -> bool:
+        """Whether any run of the job is live."""
+        cursor = await self.connection.execute(
+            query("lock_live_runs"), {"tenant_id": self._tenant_id, "job_id": self.job.job_id}
+        )
+        return await cursor.fetchone() is not None
+
+    async def replan(self, *, recurring: str | None, timezone: str | None, first_occurrence: datetime) -> None:
+        """Take back what the old schedule has armed for later, and arm the new one.
+
+        What is due already, or held by a node, is the old cron schedule's and stays; the new one begins after it. The
+        run of a one-off job is moved. A new one-off run is at `first_occurrence`; a recurring one is planned from the
+        moment of the change.
+        """
+        at = {"job_id": self.job.job_id, "now": self.job.now, "whatever_is_due": self.job.schedule_oneoff is not None}
+        await self.connection.execute(query("unarm_future"), at)
+        await self.connection.execute(query("mark_armed"), at)
+        following: datetime | None = first_occurrence
+        if recurring is not None:
+            row = await (await self.connection.execute(query("last_taken_up"), at)).fetchone()
+            after = max(self.job.now, row[0]) if row and row[0] else self.job.now
+            cancelled = await runs.find_cancelled(self.connection, [self.job.job_id])
+            following = next_occurrence(
+                parse_recurring(recurring, timezone), after, cancelled.get(self.job.job_id, frozenset())
+            )
+        if following is not None:
+            run_id = ids.run_id(self.job.job_id, following, Trigger.SCHEDULE)
+            occurrence = NewOccurrence(self.job.job_id, run_id, self._tenant_id, ids.bucket_of(run_id), following)
+            await runs.insert_occurrences(self.connection, [occurrence])
+            await self._touch_runs()
+
+    async def _keep_version(self) -> None:
+        await self.connection.execute(query("keep_version"), {"job_id": self.job.job_id, "changed_at": self.job.now})
+
+    async def _touch_runs(self) -> None:
+        await self.connection.execute(query("touch_runs"), {"job_id": self.job.job_id})
+
+
+@asynccontextmanager
+async def changing(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIterator[JobChange | None]:
+    """Lend a job, locked with its live runs, in a transaction that commits at the end; None where there is none."""
+    async with database.transaction() as connection:
+        await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
+        cursor = connection.cursor(row_factory=args_row(LockedJob))
+        await cursor.execute(query("lock_job"), {"tenant_id": tenant_id, "job_id": job_id})
+        job = await cursor.fetchone()
+        if job is None:
+            yield None
+            return
+        # Once more: what claims have armed while we waited for the first locks.
+        await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
+        yield JobChange(connection, tenant_id, job)
