@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -136,8 +136,8 @@ class Node:
 
 
 @asynccontextmanager
-async def running_node(dsn: str, **changes: Any) -> AsyncIterator[Node]:
-    """Run a node on a database until the block ends; it stops gracefully."""
+async def running_node(dsn: str, *, roles: Sequence[str] = main.ROLES, **changes: Any) -> AsyncIterator[Node]:
+    """Run a node on a database until the block ends; it stops gracefully. `changes` are settings."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     settings = replace(
@@ -149,7 +149,9 @@ async def running_node(dsn: str, **changes: Any) -> AsyncIterator[Node]:
     engines: list[Engine] = []
     async with aiohttp.ClientSession() as session:
         try:
-            async with main.server(settings, database, sealer, listener, owns_database=False, on_engine=engines.append):
+            async with main.server(
+                settings, database, sealer, listener, owns_database=False, roles=roles, on_engine=engines.append
+            ):
                 node = Node(f"http://127.0.0.1:{port}", engines[0], database, session)
                 node.api = await node.client()
                 yield node
@@ -251,7 +253,8 @@ async def dev_server(data_dir: Path, *arguments: str, **environment: str) -> Asy
 class ServeNode:
     """`countwheel serve` in a process of its own: one node of several on a database."""
 
-    def __init__(self, dsn: str, **environment: str) -> None:
+    def __init__(self, dsn: str, *, arguments: Sequence[str] = (), **environment: str) -> None:
+        self._arguments = arguments
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
@@ -267,7 +270,7 @@ class ServeNode:
     async def start(self) -> None:
         """Start, and return when it says that it is ready."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "countwheel", "serve"),
+            *(sys.executable, "-m", "countwheel", "serve", *self._arguments),
             env=clean_environment() | self._environment,
             stdin=asyncio.subprocess.DEVNULL,
         )
@@ -300,9 +303,9 @@ class ServeNode:
 
 
 @asynccontextmanager
-async def serve_node(dsn: str, **environment: str) -> AsyncIterator[ServeNode]:
+async def serve_node(dsn: str, *, arguments: Sequence[str] = (), **environment: str) -> AsyncIterator[ServeNode]:
     """Run `countwheel serve` until the block ends, however it ends, frozen or not."""
-    node = ServeNode(dsn, **environment)
+    node = ServeNode(dsn, arguments=arguments, **environment)
     try:
         await node.start()
         yield node

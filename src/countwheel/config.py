@@ -47,6 +47,8 @@ class Settings:
     token_lifetime_seconds: int = 3600
     log_format: str = "text"
     log_level: str = "info"
+    listener_fd: int = 0
+    """A listening socket that was inherited: how the workers of `serve --workers` share their port."""
     unknown: tuple[str, ...] = field(default=())
     """Names that looked like settings and are none: a mistyped setting must not be silent."""
 
@@ -111,6 +113,7 @@ def _convert(name: str, text: str) -> object:
 
 _WHOLE_NUMBERS = {
     "port": (1, 65_535),
+    "listener_fd": (3, 1_048_576),
     "retention_days": (1, 3_650),
     "max_body_bytes": (1_024, 64 * 1_048_576),
     "concurrency": (1, 10_000),

@@ -8,7 +8,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from countwheel.api.app import build_app
 from countwheel.api.contract import load_contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
-from countwheel.api.server import HttpServer
+from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.auth import bootstrap
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
@@ -34,16 +34,25 @@ from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
 from countwheel.embedded.private_file import keep
 from countwheel.embedded.supervisor import EmbeddedPostgres
-from countwheel.engine.engine import Engine, EngineParts
+from countwheel.engine.engine import ENGINE, Engine, EngineParts
+from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
 from countwheel.logs import configure_logging
 from countwheel.store import access, migrate
 from countwheel.store.database import Database, DatabaseUnavailableError
+from countwheel.store.database_time import DatabaseClock
+from countwheel.store.nodes import Identity
 from countwheel.store.sealing import KEY_BYTES, Sealer, WrongSecretKeyError
+from countwheel.workers import Workers, supervisor_gone, worker_plan
 
 _log = structlog.get_logger("countwheel")
 
+ROLES = ("api", ENGINE)
+"""What a node can do: answer the API, and call targets."""
+
 _API_CONNECTIONS = 4
+_WORKER_STOP_SECONDS = 30.0
+"""How much longer than its calls under way a worker may take to stop."""
 
 
 class CannotStartError(Exception):
@@ -55,9 +64,9 @@ def run_dev(*, demo: bool) -> int:
     return _run(lambda settings: _dev(settings, demo=demo), development=True)
 
 
-def run_serve() -> int:
+def run_serve(*, roles: Sequence[str] = ROLES, workers: int = 1) -> int:
     """Run `countwheel serve` and return its exit code."""
-    return _run(_serve, development=False)
+    return _run(lambda settings: _serve(settings, roles, workers), development=False)
 
 
 def run_migrate() -> int:
@@ -116,7 +125,12 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown or not roles:
+        raise CannotStartError(f"--role {','.join(roles)}: give {' or '.join(ROLES)}, or both with a comma between")
+    if workers < 1:
+        raise CannotStartError(f"--workers {workers}: give 1 or more")
     if not settings.database_url:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL, or use `countwheel dev`")
     if not settings.secret_key:
@@ -125,18 +139,41 @@ async def _serve(settings: Settings) -> int:
         )
     listener = _listen(settings)
     stop = _stop_signal()
-    sealer = Sealer(settings.secret_key, SystemChance())
     with contextlib.closing(listener):
         async with _database(settings.database_url, "engine", settings.database_connections) as database:
-            async with database.connection() as connection:
-                status = await migrate.read_status(connection)
-            if not status.is_current:
-                missing = ", ".join(map(str, status.missing))
-                raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
-            async with server(settings, database, sealer, listener, owns_database=False) as http:
-                _log.info("serving", url=settings.url)
-                await _until_stopped(stop, http)
-    return 0
+            await _require_current_schema(database)
+            if workers == 1:
+                await _serve_here(settings, database, listener, roles, stop)
+                return 0
+        listener.listen(BACKLOG)
+        plan = worker_plan(roles, settings.stop_grace_seconds + _WORKER_STOP_SECONDS)
+        _log.info("serving", url=settings.url, workers=workers)
+        return await Workers(workers, plan, listener, SystemClock()).run(stop)
+
+
+async def _serve_here(
+    settings: Settings, database: Database, listener: socket.socket, roles: Sequence[str], stop: asyncio.Event
+) -> None:
+    sealer = Sealer(settings.secret_key, SystemChance())
+    watching = asyncio.create_task(_stop_with_supervisor(stop)) if settings.listener_fd else None
+    async with server(settings, database, sealer, listener, owns_database=False, roles=roles) as http:
+        _log.info("serving", url=settings.url, roles=list(roles))
+        await _until_stopped(stop, http)
+    if watching is not None:
+        watching.cancel()
+
+
+async def _stop_with_supervisor(stop: asyncio.Event) -> None:
+    await supervisor_gone()
+    stop.set()
+
+
+async def _require_current_schema(database: Database) -> None:
+    async with database.connection() as connection:
+        status = await migrate.read_status(connection)
+    if not status.is_current:
+        missing = ", ".join(map(str, status.missing))
+        raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
 
 
 async def _migrate(settings: Settings) -> int:
@@ -205,6 +242,7 @@ async def server(
     listener: socket.socket,
     *,
     owns_database: bool,
+    roles: Sequence[str] = ROLES,
     on_engine: Callable[[Engine], None] = lambda _: None,
 ) -> AsyncIterator[HttpServer]:
     """Run the engine and the API; at the end both stop gracefully, the API last, so that it can tell how it goes.
@@ -214,26 +252,28 @@ async def server(
     clock, chance = SystemClock(), SystemChance()
     guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
     sender = AiohttpSender(guard, connections=settings.concurrency)
-    engine = Engine(_engine_parts(settings, database, sealer, sender, owns_database=owns_database))
+    engine = Engine(_engine_parts(settings, database, sealer, sender, roles=roles, owns_database=owns_database))
     on_engine(engine)
+    # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
+    database_clock = DatabaseClock(engine.database_time, clock)
     await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
     keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
     async with _database(database.dsn, "api", _API_CONNECTIONS) as api_database:
         parts = ApiParts(
             database=api_database,
-            clock=clock,
+            clock=database_clock,
             chance=chance,
             contract=load_contract(),
             issuer=Issuer(
                 settings.issuer_url,
                 settings.audience,
                 keys,
-                clock,
+                database_clock,
                 chance,
                 token_lifetime_seconds=settings.token_lifetime_seconds,
             ),
-            verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, clock),
+            verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock),
             target_refusal=guard.url_refusal,
             creator=JobCreator(api_database),
             settings=ApiSettings(
@@ -243,7 +283,7 @@ async def server(
                 development=owns_database,
             ),
         )
-        http = HttpServer(build_app(parts), listener)
+        http = HttpServer(build_app(parts, health_only="api" not in roles), listener)
         await engine.start()
         try:
             async with http:
@@ -256,7 +296,13 @@ async def server(
 
 
 def _engine_parts(
-    settings: Settings, database: Database, sealer: Sealer, sender: AiohttpSender, *, owns_database: bool
+    settings: Settings,
+    database: Database,
+    sealer: Sealer,
+    sender: AiohttpSender,
+    *,
+    roles: Sequence[str],
+    owns_database: bool,
 ) -> EngineParts:
     return EngineParts(
         database=database,
@@ -273,9 +319,14 @@ def _engine_parts(
             retention_days=settings.retention_days,
             owns_database=owns_database,
         ),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        version=__version__,
+        identity=Identity(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            roles=list(roles),
+            machine=machine_id(),
+            process_started=process_started(os.getpid()),
+        ),
     )
 
 
@@ -306,6 +357,8 @@ def _kept_secret_key(data_dir: Path) -> bytes:
 
 
 def _listen(settings: Settings) -> socket.socket:
+    if settings.listener_fd:
+        return socket.socket(fileno=settings.listener_fd)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,6 +8,7 @@ import pytest
 
 from countwheel.store import nodes, runs
 from countwheel.store.database import Connection, Database
+from countwheel.store.nodes import Identity
 from countwheel.store.runs import ClaimedRun, FinishedRun, HeldRun, RetriedRun, RunningRun
 
 NOW = datetime.now(UTC)  # noqa: TID251 (what the rows say matters, not when)
@@ -19,7 +20,7 @@ async def claimed(database: Database) -> ClaimedRun:
     """A run of a one-off job, due and claimed by a node."""
     async with database.connection() as connection:
         for node_id in (LOST, PEER):
-            await nodes.register(connection, node_id=node_id, host="h", pid=1, version="0", lease_seconds=60)
+            await nodes.register(connection, Identity("h", 1, "0", ["engine"]), node_id=node_id, lease_seconds=60)
         await connection.execute(
             "INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, "
             "timeout_seconds, max_attempts, created_at, updated_at) SELECT gen_random_uuid(), gen_random_uuid(), "

@@ -27,11 +27,11 @@ def page_answer(
     page: Page,
     rows: Sequence[_Row],
     view: Callable[[_Row], dict[str, Any]],
-    key: Callable[[_Row], UUID],
+    key: Callable[[_Row], UUID | str],
 ) -> Response:
     """Return one page. `rows` holds one row more than the page where there is a next one."""
     shown = rows[: page.size]
-    token = page.token_after(key(shown[-1])) if len(rows) > page.size else ""
+    token = page.token_after(str(key(shown[-1]))) if len(rows) > page.size else ""
     headers = {}
     if token:
         others = [(name, value) for name, value in request.query_params.multi_items() if name != "page_token"]

@@ -5,11 +5,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from countwheel.api import docs_page, health, job_changes, jobs, runs, tokens, unknown_runs
+from countwheel.api import docs_page, health, job_changes, jobs, nodes, runs, tokens, unknown_runs
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
 from countwheel.api.routing import Guarded, Open, Operation, answered, routes
-from countwheel.auth.principal import JOBS_READ, JOBS_WRITE, RUNS_READ, RUNS_WRITE
+from countwheel.auth.principal import ADMIN, JOBS_READ, JOBS_WRITE, RUNS_READ, RUNS_WRITE
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "/v1/jobs": {
@@ -32,6 +32,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}/run/{runId}/retry": {"POST": Guarded(unknown_runs.retry_run, RUNS_WRITE)},
     "/v1/jobs/{jobId}/run/{runId}/resolve": {"POST": Guarded(unknown_runs.resolve_run, RUNS_WRITE)},
+    "/v1/nodes": {"GET": Guarded(nodes.list_nodes, ADMIN)},
     "/oauth/token": {"POST": Open(tokens.issue_token)},
     "/oauth/jwks.json": {"GET": Open(tokens.read_keys)},
     "/.well-known/oauth-authorization-server": {"GET": Open(tokens.read_issuer)},
@@ -45,9 +46,13 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
 """The API: path, method, handler and the scope that it needs."""
 
 
-def build_app(api: ApiParts) -> Starlette:
+HEALTH = ("/livez", "/readyz")
+"""What a node without the role `api` answers all the same: whoever runs it must be able to ask."""
+
+
+def build_app(api: ApiParts, *, health_only: bool = False) -> Starlette:
     """Return the ASGI application. In development it has its own receiver under /dev/echo."""
-    table = dict(OPERATIONS)
+    table = {path: operations for path, operations in OPERATIONS.items() if path in HEALTH or not health_only}
     if api.settings.development:
         echo = Echo()
         table["/dev/echo"] = {"GET": Open(echo.show), "POST": Open(echo.receive)}

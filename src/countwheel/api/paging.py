@@ -4,28 +4,37 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
-from countwheel.api.problems import invalid_parameter
+from countwheel.api.problems import Problem, invalid_parameter
 
 DEFAULT_SIZE = 50
 MAX_SIZE = 200
 _FINGERPRINT_BYTES = 8
-_TOKEN_BYTES = 16 + _FINGERPRINT_BYTES
+_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What page is asked for. `before` is the id that the page before it ended with."""
+    """What page is asked for. `last` is the id that the page before it ended with."""
 
     size: int
-    before: UUID | None
+    last: str | None
     fingerprint: bytes
 
-    def token_after(self, last: UUID) -> str:
+    @property
+    def before(self) -> UUID | None:
+        """The id of a listing whose ids are UUIDs. Raises the 400 problem where it is none."""
+        try:
+            return None if self.last is None else UUID(self.last)
+        except ValueError as error:
+            raise _not_ours() from error
+
+    def token_after(self, last: str) -> str:
         """Return the token of the page after the one that ends with `last`."""
-        return base64.urlsafe_b64encode(last.bytes + self.fingerprint).decode()
+        return base64.urlsafe_b64encode(self.fingerprint + last.encode()).decode()
 
 
 def read_page(size: str | None, token: str | None, filters: dict[str, list[str]]) -> Page:
@@ -35,7 +44,7 @@ def read_page(size: str | None, token: str | None, filters: dict[str, list[str]]
     other filters.
     """
     fingerprint = hashlib.sha256(json.dumps(filters, sort_keys=True).encode()).digest()[:_FINGERPRINT_BYTES]
-    return Page(_size(size), _before(token, fingerprint), fingerprint)
+    return Page(_size(size), _last(token, fingerprint), fingerprint)
 
 
 def _size(text: str | None) -> int:
@@ -46,15 +55,20 @@ def _size(text: str | None) -> int:
     return min(int(text[:9]), MAX_SIZE) or DEFAULT_SIZE
 
 
-def _before(token: str | None, fingerprint: bytes) -> UUID | None:
+def _last(token: str | None, fingerprint: bytes) -> str | None:
     if not token:
         return None
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+        key = raw[_FINGERPRINT_BYTES:].decode("ascii")
     except (binascii.Error, ValueError) as error:
-        raise invalid_parameter("page_token", "not a token of ours: leave it out for the first page") from error
-    if len(raw) != _TOKEN_BYTES:
-        raise invalid_parameter("page_token", "not a token of ours: leave it out for the first page")
-    if raw[16:] != fingerprint:
+        raise _not_ours() from error
+    if not _KEY.fullmatch(key):
+        raise _not_ours()
+    if raw[:_FINGERPRINT_BYTES] != fingerprint:
         raise invalid_parameter("page_token", "it belongs to a listing with other filters: leave it out, or keep them")
-    return UUID(bytes=raw[:16])
+    return key
+
+
+def _not_ours() -> Problem:
+    return invalid_parameter("page_token", "not a token of ours: leave it out for the first page")

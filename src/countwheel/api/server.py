@@ -14,7 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from countwheel.api.problems import MEDIA_TYPE, of_status
 
-_BACKLOG = 2048
+BACKLOG = 2048
+"""Connections that may wait to be taken."""
 _STOP_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 
@@ -57,7 +58,7 @@ class HttpServer:
                 server_header=False,
                 date_header=True,
                 proxy_headers=False,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
@@ -69,7 +70,7 @@ class HttpServer:
         # Accepted connections inherit it. Head and body of an answer leave as two segments: without this, and on a loop
         # that does not set it by itself, the second waits 40 ms for the client's delayed ACK.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._listener.listen(_BACKLOG)
+        self._listener.listen(BACKLOG)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         while not self._server.started:
             if self._task.done():

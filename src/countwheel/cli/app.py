@@ -8,6 +8,8 @@ from cyclopts import App, Parameter
 from countwheel import __version__
 
 app = App(name="countwheel", help="A distributed job scheduler.", version=__version__)
+_ROLES = "api,engine"
+
 db = App(name="db", help="The database schema.")
 app.command(db)
 
@@ -28,11 +30,16 @@ def dev(
 
 
 @app.command
-def serve() -> None:
-    """Start a node on the PostgreSQL of COUNTWHEEL_DATABASE_URL."""
+def serve(
+    *,
+    role: Annotated[str, Parameter(help="What the node does: api, engine, or both with a comma between.")] = _ROLES,
+    workers: Annotated[int, Parameter(help="How many nodes: processes on one port, started again if they die.")] = 1,
+) -> None:
+    """Start a node, or several, on the PostgreSQL of COUNTWHEEL_DATABASE_URL."""
     from countwheel import main as composition  # noqa: PLC0415 (quick --help)
 
-    sys.exit(composition.run_serve())
+    roles = [part.strip() for part in role.split(",") if part.strip()]
+    sys.exit(composition.run_serve(roles=roles, workers=workers))
 
 
 @app.command

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from countwheel.clock import Chance, Clock
-from countwheel.engine.database_time import DatabaseTime
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
 from countwheel.engine.settings import EngineSettings
 from countwheel.store.database import Database
+from countwheel.store.database_time import DatabaseTime
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,7 +13,6 @@ from countwheel.engine.announcer import Announcer
 from countwheel.engine.canceller import Canceller
 from countwheel.engine.claimer import Claimer
 from countwheel.engine.context import Context
-from countwheel.engine.database_time import DatabaseTime
 from countwheel.engine.dispatcher import Dispatcher
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
@@ -27,10 +26,15 @@ from countwheel.engine.sweeper import Sweeper
 from countwheel.engine.timer import Timer
 from countwheel.store import runs
 from countwheel.store.database import Database, DatabaseUnavailableError
+from countwheel.store.database_time import DatabaseTime
+from countwheel.store.nodes import Identity
 from countwheel.store.runs import HeldRun
 from countwheel.store.sealing import Sealer
 
 _log = structlog.get_logger(__name__)
+
+ENGINE = "engine"
+"""The role of a node that calls targets. One without it registers and keeps its heartbeat, and claims nothing."""
 
 _LAST_THING_SECONDS = 5.0
 """How long a stop tries to reach the database for each thing that is left to do."""
@@ -48,9 +52,7 @@ class EngineParts:
     sender: Sender
     sealer: Sealer
     settings: EngineSettings
-    host: str
-    pid: int
-    version: str
+    identity: Identity
 
 
 class Engine:
@@ -67,9 +69,7 @@ class Engine:
             parts.chance,
             self.database_time,
             settings,
-            host=parts.host,
-            pid=parts.pid,
-            version=parts.version,
+            identity=parts.identity,
         )
         context = Context(database, clock, parts.chance, self.database_time, settings, self.node, self.held)
         self.recorder = Recorder(context)
@@ -80,7 +80,7 @@ class Engine:
             self.announcer,
             SigningSecrets(database, parts.sealer, clock),
             parts.sender,
-            user_agent=f"Countwheel/{parts.version}",
+            user_agent=f"Countwheel/{parts.identity.version}",
         )
         self.timer = Timer(clock, self.dispatcher.submit)
         self.claimer = Claimer(context, self.timer)
@@ -92,20 +92,28 @@ class Engine:
 
     async def start(self) -> None:
         """Register the node and start every service. Raises `DatabaseUnavailableError` if the database is away."""
+        if ENGINE not in self._parts.identity.roles:
+            await self.node.register()
+            self._begin({"node": self.renew_once})
+            return
         await self.pruner.run_once()  # today's partitions, before the first record
         if self._parts.settings.owns_database:
             await self.recovery.take_over_predecessors()
         await self.node.register()
-        services: dict[str, RunOnce] = {
-            "node": self.renew_once,
-            "claimer": self.claimer.run_once,
-            "recorder": self.recorder.run_once,
-            "canceller": self.canceller.run_once,
-            "announcer": self.announcer.run_once,
-            "recovery": self.recovery.run_once,
-            "sweeper": self.sweeper.run_once,
-            "pruner": self.pruner.run_once,
-        }
+        self._begin(
+            {
+                "node": self.renew_once,
+                "claimer": self.claimer.run_once,
+                "recorder": self.recorder.run_once,
+                "canceller": self.canceller.run_once,
+                "announcer": self.announcer.run_once,
+                "recovery": self.recovery.run_once,
+                "sweeper": self.sweeper.run_once,
+                "pruner": self.pruner.run_once,
+            }
+        )
+
+    def _begin(self, services: Mapping[str, RunOnce]) -> None:
         for name, run_once in services.items():
             self._tasks[name] = asyncio.create_task(supervise(name, run_once, self._parts.clock), name=name)
 

@@ -8,10 +8,12 @@ it drops what it holds instead of sending it.
 import structlog
 
 from countwheel.clock import Chance, Clock
-from countwheel.engine.database_time import DatabaseTime
+from countwheel.engine.machine import is_gone
 from countwheel.engine.settings import EngineSettings
 from countwheel.store import nodes
 from countwheel.store.database import Database
+from countwheel.store.database_time import DatabaseTime
+from countwheel.store.nodes import Identity
 
 _log = structlog.get_logger(__name__)
 
@@ -27,18 +29,14 @@ class Node:
         database_time: DatabaseTime,
         settings: EngineSettings,
         *,
-        host: str,
-        pid: int,
-        version: str,
+        identity: Identity,
     ) -> None:
         self._database = database
         self._clock = clock
         self._chance = chance
         self._database_time = database_time
         self._settings = settings
-        self._host = host
-        self._pid = pid
-        self._version = version
+        self._identity = identity
         self._trusted_until = float("-inf")
         self.node_id = ""
 
@@ -48,16 +46,11 @@ class Node:
 
     async def register(self) -> None:
         """Become a new incarnation with a lease of its own."""
-        node_id = f"{self._host}-{self._pid}-{self._chance.token_bytes(3).hex()}"
+        node_id = f"{self._identity.host}-{self._identity.pid}-{self._chance.token_bytes(3).hex()}"
         asked_at = self._clock.monotonic()
         async with self._database.connection() as connection:
             await nodes.register(
-                connection,
-                node_id=node_id,
-                host=self._host,
-                pid=self._pid,
-                version=self._version,
-                lease_seconds=self._settings.lease_seconds,
+                connection, self._identity, node_id=node_id, lease_seconds=self._settings.lease_seconds
             )
             await self._measure_database_time()
         self.node_id = node_id
@@ -69,7 +62,10 @@ class Node:
         asked_at = self._clock.monotonic()
         async with self._database.connection() as connection:
             database_time = await nodes.renew(
-                connection, node_id=self.node_id, lease_seconds=self._settings.lease_seconds
+                connection,
+                node_id=self.node_id,
+                lease_seconds=self._settings.lease_seconds,
+                clock_offset_ms=self._clock_offset_ms(asked_at),
             )
         if database_time is None:
             self._trusted_until = float("-inf")
@@ -77,6 +73,19 @@ class Node:
         self._database_time.observe(asked_at=asked_at, database_time=database_time, answered_at=self._clock.monotonic())
         self._trust(asked_at)
         return True
+
+    def _clock_offset_ms(self, monotonic: float) -> float:
+        """Return how far this machine's wall clock is ahead of the database's, as far as is known here."""
+        return (self._clock.now() - self._database_time.at(monotonic)).total_seconds() * 1000
+
+    async def find_dead_neighbours(self) -> list[str]:
+        """Return the nodes of this machine that are said to be alive and whose process is gone."""
+        machine = self._identity.machine
+        if machine is None:
+            return []
+        async with self._database.connection() as connection:
+            beside = await nodes.find_beside(connection, node_id=self.node_id, machine=machine)
+        return [node.node_id for node in beside if is_gone(node.pid, node.process_started)]
 
     async def say_goodbye(self) -> None:
         """Tell the peers that what this node may still hold is theirs."""

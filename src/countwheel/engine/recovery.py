@@ -19,12 +19,15 @@ class Recovery:
         self._strangers: set[tuple[UUID, int]] = set()
 
     async def run_once(self) -> float:
-        """Free the runs of nodes whose lease has ended. Returns seconds to wait."""
+        """Free the runs of nodes whose lease has ended or whose process is gone. Returns seconds to wait."""
+        gone = await self._context.node.find_dead_neighbours()
         async with self._context.database.transaction() as connection:
             lost = await nodes.lose_expired(connection)
+            if gone:
+                lost += await nodes.lose_named(connection, gone)
             recovered = await runs.recover(connection)
         if lost:
-            _log.warning("nodes lost: their lease ended", nodes=lost)
+            _log.warning("nodes lost: their lease ended, or their process is gone", nodes=lost)
         if recovered:
             _log.warning("runs taken over", count=len(recovered), nodes=sorted({run.node_id for run in recovered}))
         await self._release_strangers()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countwheel.engine.database_time import DatabaseTime, UnknownDatabaseTimeError
+from countwheel.store.database_time import DatabaseTime, UnknownDatabaseTimeError
 
 EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

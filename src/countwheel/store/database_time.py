@@ -10,6 +10,8 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from countwheel.clock import Clock
+
 _WINDOW_SECONDS = 10.0
 _STEP_TOLERANCE_SECONDS = 0.002
 
@@ -69,3 +71,24 @@ class DatabaseTime:
 def _contradicts(sample: _Sample, best: _Sample) -> bool:
     slack = timedelta(seconds=_STEP_TOLERANCE_SECONDS)
     return sample.upper_bound(sample.answered_at) + slack < best.lower_bound(sample.answered_at)
+
+
+class DatabaseClock:
+    """The database's clock as a `Clock`: what all nodes agree on, whatever the clock of the machine says."""
+
+    def __init__(self, database_time: DatabaseTime, clock: Clock) -> None:
+        """`clock` lends its monotonic time and its sleep; its wall clock is not read."""
+        self._database_time = database_time
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the database's time, in UTC. Raises `UnknownDatabaseTimeError` before the first measurement."""
+        return self._database_time.at(self._clock.monotonic())
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after at least `seconds`."""
+        await self._clock.sleep(seconds)
