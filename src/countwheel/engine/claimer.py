@@ -5,9 +5,12 @@ silent stop. What planning decides not to send is ended in the same transaction,
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -19,6 +22,7 @@ from countwheel.domain.schedule import Recurring, parse_recurring
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held
 from countwheel.engine.timer import Timer
+from countwheel.engine.turns import reserved
 from countwheel.store import runs
 from countwheel.store.database import Connection
 from countwheel.store.runs import ClaimedRun, ClaimSize, FinishedRun, NewOccurrence
@@ -27,6 +31,15 @@ _log = structlog.get_logger(__name__)
 
 _SMALL: ClaimSize = 8
 _LARGE: ClaimSize = 64
+_FAIR_EVERY_SECONDS = 0.2
+
+
+class _Take(Protocol):
+    """A way to claim."""
+
+    async def __call__(
+        self, connection: Connection, /, *, node_id: str, look_ahead_seconds: float
+    ) -> list[ClaimedRun]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +49,18 @@ class _Planned:
 
 
 class Claimer:
-    """Claims within the look-ahead, as long as there is room."""
+    """Claims within the look-ahead, as long as there is room.
+
+    Earliest first, whosever it is. As long as more is due than is claimed, a second way is gone beside it: a few runs
+    of each tenant that holds little here, in room that is kept for that. A flood of one tenant delays no other.
+    """
 
     def __init__(self, context: Context, timer: Timer) -> None:
         self._context = context
         self._timer = timer
         self._more_is_due = True
+        self._fair_again_at = float("-inf")
+        self._last_served: UUID | None = None
         self._claiming = asyncio.Lock()
         self._stopped = False
 
@@ -57,13 +76,19 @@ class Claimer:
             return await self._claim_some()
 
     async def _claim_some(self) -> float:
-        room = self._context.settings.max_held - len(self._context.held)
-        if self._stopped or room < _SMALL * ids.BUCKETS or not self._context.node.has_lease():
-            return self._context.settings.poll_every_seconds / 5
+        settings = self._context.settings
+        if self._stopped or not self._context.node.has_lease():
+            return settings.poll_every_seconds / 5
+        if self._more_is_due and self._context.clock.monotonic() >= self._fair_again_at:
+            await self._claim_fairly()
+        room = settings.max_held - reserved(settings.max_held) - len(self._context.held)
+        if room < _SMALL * ids.BUCKETS:
+            self._more_is_due = True
+            return settings.poll_every_seconds / 5
         if not self._more_is_due and not await self._is_anything_due():
             return self._context.settings.poll_every_seconds
         size = _LARGE if room >= _LARGE * ids.BUCKETS else _SMALL
-        claimed = await self._claim(size)
+        claimed = await self._claim(partial(runs.claim, size=size))
         # A full bucket may hide more; anything less and the next look is soon enough.
         self._more_is_due = len(claimed) >= size
         for run in claimed:
@@ -78,14 +103,34 @@ class Claimer:
         horizon = timedelta(seconds=self._context.settings.look_ahead_seconds)
         return next_due <= self._context.database_time.at(self._context.clock.monotonic()) + horizon
 
-    async def _claim(self, size: ClaimSize) -> list[ClaimedRun]:
+    async def _claim_fairly(self) -> None:
+        """Claim a little for each tenant that waits and holds little here."""
+        settings, held = self._context.settings, self._context.held
+        self._fair_again_at = self._context.clock.monotonic() + _FAIR_EVERY_SECONDS
+        places = (settings.max_held - len(held)) // runs.RUNS_A_TENANT
+        many = reserved(settings.max_held) // 4
+        crowded = {tenant for tenant, count in Counter(each.run.tenant_id for each in held).items() if count >= many}
+        async with self._context.database.connection() as connection:
+            waiting = await runs.tenants_waiting(connection, look_ahead_seconds=settings.look_ahead_seconds)
+        chosen = self._in_turn([tenant for tenant in waiting if tenant not in crowded])[:places]
+        if not chosen or len(waiting) == 1:  # one tenant alone: nobody to be fair to
+            return
+        self._last_served = chosen[-1]
+        for run in await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen)):
+            self._take_in(run)
+
+    def _in_turn(self, tenants: list[UUID]) -> list[UUID]:
+        """Return tenants beginning after the one that was served last, so that a crowd of them is served in turns."""
+        last = self._last_served
+        return sorted(tenants, key=lambda tenant: (last is not None and tenant <= last, tenant))
+
+    async def _claim(self, take: _Take) -> list[ClaimedRun]:
         """Claim and obey the plans in one transaction; return what is to be sent."""
         async with self._context.database.transaction() as connection:
-            claimed = await runs.claim(
+            claimed = await take(
                 connection,
                 node_id=self._context.node.node_id,
                 look_ahead_seconds=self._context.settings.look_ahead_seconds,
-                size=size,
             )
             if not claimed:
                 return []

@@ -5,8 +5,8 @@ record: a run is never dropped because something here went wrong, only because t
 """
 
 import asyncio
-from collections import deque
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -23,6 +23,7 @@ from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.secrets import SigningSecrets
+from countwheel.engine.turns import Turns
 from countwheel.store import runs
 from countwheel.store.database import DatabaseUnavailableError
 from countwheel.store.runs import ClaimedRun, FinishedRun, RetriedRun
@@ -56,13 +57,13 @@ class Dispatcher:
         self._secrets = secrets
         self._sender = sender
         self._user_agent = user_agent
-        self._ready: deque[Held] = deque()
+        self._ready = Turns(context.settings.concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
 
     def submit(self, held: Held) -> None:
         """Take a run whose millisecond has come."""
         held.phase = Phase.READY
-        self._ready.append(held)
+        self._ready.put(held)
         self._start_what_fits()
 
     def cancel(self, held: Held) -> None:
@@ -101,17 +102,18 @@ class Dispatcher:
         return unsent
 
     def _start_what_fits(self) -> None:
-        while self._ready and len(self._under_way) < self._context.settings.concurrency:
-            held = self._ready.popleft()
+        while (held := self._ready.take()) is not None:
             if held.phase is not Phase.READY or held.cancelled:
+                self._ready.done(held)
                 continue
             held.phase = Phase.SENDING
             held.task = asyncio.get_running_loop().create_task(self._dispatch(held))
             self._under_way.add(held.task)
-            held.task.add_done_callback(self._slot_is_free)
+            held.task.add_done_callback(partial(self._slot_is_free, held))
 
-    def _slot_is_free(self, task: asyncio.Task[None]) -> None:
+    def _slot_is_free(self, held: Held, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        self._ready.done(held)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("dispatch failed beyond its own care", error=repr(error))
         self._start_what_fits()

@@ -15,6 +15,9 @@ from countwheel.store.queries import query
 ClaimSize = Literal[8, 64]
 """Runs a bucket and claim. A closed set: the number stands in the statement's text (facts.md, traps in PostgreSQL)."""
 
+RUNS_A_TENANT = 8
+"""What `claim_for_tenants` takes of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
@@ -138,15 +141,15 @@ async def tenants_waiting(connection: Connection, *, look_ahead_seconds: float) 
 
 
 async def claim_for_tenants(
-    connection: Connection, tenant_ids: Sequence[UUID], *, node_id: str, look_ahead_seconds: float
+    connection: Connection, *, tenant_ids: Sequence[UUID], node_id: str, look_ahead_seconds: float
 ) -> list[ClaimedRun]:
-    """Take what is due within the look-ahead for each of these tenants, eight runs of each at the most, earliest first.
+    """Take what is due within the look-ahead for each of these tenants, RUNS_A_TENANT at the most, earliest first.
 
     Like `claim`, in the transaction that also obeys the plan of each run.
     """
     cursor = connection.cursor(row_factory=args_row(ClaimedRun))
     await cursor.execute(
-        query("claim_for_tenants", size=8),
+        query("claim_for_tenants", size=RUNS_A_TENANT),
         {"tenant_ids": list(tenant_ids), "node_id": node_id, "look_ahead_seconds": look_ahead_seconds},
     )
     return await _fresh(connection, await cursor.fetchall())

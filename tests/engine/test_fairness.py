@@ -1,0 +1,90 @@
+"""One tenant's flood of due runs does not hold another tenant's runs back."""
+
+from uuid import UUID
+
+import pytest
+
+from countwheel.engine.turns import Turns, reserved
+from countwheel.store import runs
+from countwheel.store.database import Connection, Database
+from countwheel.testing import Reply, WebhookReceiver
+from harness import running_node, soon
+
+FLOOD = 6_000
+FLOODING = UUID(int=0xF)
+
+
+class Waiting:
+    """As much of a held run as a queue looks at."""
+
+    def __init__(self, tenant: int) -> None:
+        self.run = self
+        self.tenant_id = UUID(int=tenant)
+
+
+async def flood(connection: Connection, tenant_id: UUID, count: int, url: str) -> None:
+    """Make one-off jobs of a tenant that were due a second ago."""
+    await connection.execute(
+        "WITH made AS (INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, "
+        "timeout_seconds, max_attempts, created_at, updated_at) SELECT gen_random_uuid(), %s, 'ACTIVE', 'then', %s, "
+        "'127.0.0.1', '{}', 30, 5, now(), now() FROM generate_series(1, %s) RETURNING job_id, tenant_id) "
+        "INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at) "
+        "SELECT job_id, gen_random_uuid(), tenant_id, (random() * 7)::int, 'schedule', 'SCHEDULED', at, at "
+        "FROM made, date_trunc('milliseconds', now() - interval '1 s') AS at",
+        [tenant_id, url, count],
+    )
+
+
+async def test_a_flood_of_one_tenant_delays_no_other(dsn: str) -> None:
+    """Scenario "one dead or slow target fills all slots": six thousand calls of one tenant to a slow target are under
+    way and waiting; each run of another tenant is called within a second of its time.
+    """
+    slow = lambda call: Reply(delay_seconds=0.5 if "slow" in call.path else 0.0)  # noqa: E731 (named for the reader)
+    async with WebhookReceiver(slow) as receiver, running_node(dsn, stop_grace_seconds=1.0) as node:
+        flooding = await node.client(tenant="flooding")
+        job = await flooding.create(schedule_oneoff="2190-01-01T00:00:00Z", job_url=receiver.url)
+        async with node.database.connection() as connection:
+            cursor = await connection.execute("SELECT tenant_id FROM jobs WHERE job_id = %s", [job["job_id"]])
+            (tenant_id,) = await cursor.fetchone() or (FLOODING,)
+            await flood(connection, tenant_id, FLOOD, receiver.url + "/slow")
+        await receiver.wait_for(400)
+        quick = [await node.api.create(schedule_oneoff=soon(0.1 * n), job_url=receiver.url) for n in range(20)]
+        lateness = [(await node.api.run_when(job, "SUCCEEDED"))["lateness_ms"] for job in quick]
+        assert len(receiver.calls) < FLOOD, "the flood must still be under way"
+        assert max(lateness) < 1000
+
+
+async def test_a_few_runs_of_each_tenant_are_claimed(database: Database) -> None:
+    """Whoever waits is found in one step of the index each, and gets eight runs at the most."""
+    async with database.transaction() as connection:
+        for number in (1, 2, 3):
+            await flood(connection, UUID(int=number), 10 * number, "http://127.0.0.1:9/")
+        await connection.execute("UPDATE runs SET due_at = now() + interval '1 h' WHERE tenant_id = %s", [UUID(int=2)])
+    async with database.transaction() as connection:
+        waiting = await runs.tenants_waiting(connection, look_ahead_seconds=0.5)
+        assert waiting == [UUID(int=1), UUID(int=3)]
+        claimed = await runs.claim_for_tenants(connection, tenant_ids=waiting, node_id="n", look_ahead_seconds=0.5)
+        assert sorted(run.tenant_id.int for run in claimed) == [1] * 8 + [3] * 8
+
+
+def test_tenants_take_turns() -> None:
+    """A tenant with one run waits for one of each other's, however many they have."""
+    turns = Turns(8)
+    for tenant in (1, 1, 1, 1, 2, 3, 3):
+        turns.put(Waiting(tenant))  # type: ignore[arg-type] # as much as is looked at
+    order = [held.run.tenant_id.int for held in iter(turns.take, None)]
+    assert order == [1, 2, 3, 1, 3, 1, 1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 8, 256])
+def test_no_tenant_takes_every_slot(concurrency: int) -> None:
+    """One part in eight stays free for others; where that is less than one, nothing is kept back."""
+    turns = Turns(concurrency)
+    for _ in range(concurrency + 1):
+        turns.put(Waiting(1))  # type: ignore[arg-type] # as much as is looked at
+    taken = list(iter(turns.take, None))
+    assert len(taken) == concurrency - reserved(concurrency)
+    turns.put(Waiting(2))  # type: ignore[arg-type] # as much as is looked at
+    assert (turns.take() is not None) is (concurrency >= 8)
+    turns.done(taken[0])
+    assert turns.take() is not None
