@@ -1,7 +1,7 @@
 """Changing a job while its runs are claimed: what was acknowledged holds, and what came too late is said to be."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -178,3 +178,41 @@ async def test_a_one_off_job_that_passes_while_paused_is_completed_at_the_resume
     await node.api.call("POST", f"/v1/jobs/{job['job_id']}/pause")
     assert (await node.api.run_when(job, "SKIPPED"))["error"].startswith("paused")
     assert (await node.api.call("POST", f"/v1/jobs/{job['job_id']}/resume")).json["status"] == "COMPLETED"
+
+
+async def test_what_was_due_and_not_called_is_accounted_for_when_the_job_is_changed(node: Node) -> None:
+    """Nobody claims for a while; then the schedule is changed: the occurrences that were due stand in one row."""
+    await node.engine.claimer.stop()
+    job = await node.api.create(schedule_recurring=EVERY_SECOND, job_url=NOWHERE)
+    first = datetime.fromisoformat(job["next_run"]["scheduled_for"])
+    await until(node, first + timedelta(seconds=2))
+    changed = (await patch(node, job, {"schedule_recurring": YEARLY})).json
+    edited = datetime.fromisoformat(changed["updated_at"])
+    (skipped,) = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/?status=SKIPPED")).json["items"]
+    assert skipped["run_id"] == job["next_run"]["run_id"]
+    assert skipped["occurrences"] == (edited - first) // timedelta(seconds=1) + 1
+    assert skipped["superseded_by"] == changed["next_run"]["scheduled_for"]
+
+
+async def test_what_was_due_and_not_called_is_accounted_for_when_the_job_is_deleted(node: Node) -> None:
+    """The same at the job's end: the cancelled run's row counts those of its chain that were never armed."""
+    await node.engine.claimer.stop()
+    job = await node.api.create(schedule_recurring=EVERY_SECOND, job_url=NOWHERE)
+    first = datetime.fromisoformat(job["next_run"]["scheduled_for"])
+    await until(node, first + timedelta(seconds=2))
+    deleted = (await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}")).json
+    ended = datetime.fromisoformat(deleted["deleted_at"])
+    (row,) = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/")).json["items"]
+    assert row["status"] == "CANCELED"
+    assert row["occurrences"] >= (ended - first) // timedelta(seconds=1) + 1
+
+
+async def until(node: Node, instant: datetime) -> None:
+    """Return when the database's clock has passed an instant."""
+
+    async def has_passed() -> bool:
+        async with node.database.connection() as connection:
+            row = await (await connection.execute("SELECT clock_timestamp() > %s", [instant])).fetchone()
+        return bool(row and row[0])
+
+    await eventually(has_passed)

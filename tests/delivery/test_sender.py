@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from countwheel.clock import SystemClock
 from countwheel.delivery.guard import Guard
-from countwheel.delivery.sender import HEAD_BYTES, MAX_RESPONSE_BYTES, AiohttpSender, Sender
+from countwheel.delivery.sender import HEAD_BYTES, MAX_RESPONSE_BYTES, AiohttpSender, RightLostError, Sender
 from countwheel.domain.attempt import Call, Failure, FailureKind, Response
 from countwheel.testing import Reply, WebhookReceiver
 from harness import LOOPBACK, free_port
@@ -65,6 +65,23 @@ async def test_a_dropped_connection_is_never_resent(sender: Sender, receiver: We
     assert isinstance(result, Failure)
     assert (result.kind, result.maybe_sent) == (FailureKind.DISCONNECTED, True)
     assert len(receiver.calls) == 2
+
+
+async def test_a_call_that_may_not_leave_any_more_does_not(sender: Sender, receiver: WebhookReceiver) -> None:
+    """Scenario "node paused past its lease": asked when the connection stands, the last thing before the first byte."""
+    with pytest.raises(RightLostError):
+        await sender.send(call(receiver.url), lambda: False)
+    assert isinstance(await sender.send(call(receiver.url), lambda: True), Response)
+    assert (len(receiver.calls), receiver.connections_made) == (1, 1)
+
+
+async def test_a_timeout_before_there_is_a_connection_was_not_sent(sender: Sender) -> None:
+    """A target that accepts and never answers the TLS handshake has not seen a byte of the request."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        result = await sender.send(call(url, timeout_seconds=0.2))
+    assert isinstance(result, Failure)
+    assert (result.kind, result.maybe_sent) == (FailureKind.CONNECT, False)
 
 
 async def test_a_connection_that_is_said_to_close_is_not_used(sender: Sender, receiver: WebhookReceiver) -> None:

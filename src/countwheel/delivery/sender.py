@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from ipaddress import ip_address
@@ -30,13 +30,26 @@ _IDLE_CONNECTION_SECONDS = 30.0
 _AUTOMATIC = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
+MayLeave = Callable[[], bool]
+"""Asked when a connection stands and the next thing is to write: may the call leave still?"""
+
+
+def _always() -> bool:
+    return True
+
+
+class RightLostError(Exception):
+    """The call was not to leave any more when its connection stood. Nothing was sent."""
+
+
 class _Progress:
     """How far one call has come. Before it has a connection, TLS included, no byte of the request can have left."""
 
-    __slots__ = ("connected",)
+    __slots__ = ("connected", "may_leave")
 
-    def __init__(self) -> None:
+    def __init__(self, may_leave: MayLeave) -> None:
         self.connected = False
+        self.may_leave = may_leave
 
 
 _PROGRESS: ContextVar[_Progress] = ContextVar("progress")
@@ -45,8 +58,11 @@ _PROGRESS: ContextVar[_Progress] = ContextVar("progress")
 class Sender(Protocol):
     """How calls leave."""
 
-    async def send(self, call: Call) -> AttemptResult:
-        """Make the call once and return what came of it. What is unforeseen is raised; cancelling aborts the call."""
+    async def send(self, call: Call, may_leave: MayLeave = ...) -> AttemptResult:
+        """Make the call once and return what came of it. What is unforeseen is raised; cancelling aborts the call.
+
+        `may_leave` is asked last of all, right before the first byte. Raises `RightLostError` if it says no.
+        """
         ...
 
     async def close(self) -> None:
@@ -70,11 +86,11 @@ class AiohttpSender:
         self._connections = connections
         self._session: ClientSession | None = None
 
-    async def send(self, call: Call) -> AttemptResult:
-        """Make the call once and return what came of it."""
+    async def send(self, call: Call, may_leave: MayLeave = _always) -> AttemptResult:
+        """Make the call once and return what came of it. Raises `RightLostError` if `may_leave` says no."""
         if refusal := self._guard.url_refusal(call.url):
             return Failure(FailureKind.BLOCKED, refusal, maybe_sent=False)
-        progress = _Progress()
+        progress = _Progress(may_leave)
         _PROGRESS.set(progress)
         try:
             async with self._opened().post(
@@ -124,7 +140,11 @@ class _Connector(TCPConnector):
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 (aiohttp's name)
         """Return a connection for a request, fresh or kept alive."""
         connection = await super().connect(req, traces, timeout)
-        _PROGRESS.get().connected = True
+        progress = _PROGRESS.get()
+        if not progress.may_leave():
+            connection.release()
+            raise RightLostError
+        progress.connected = True
         return connection
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from countwheel.delivery.request import Delivery, build_call
-from countwheel.delivery.sender import Sender
+from countwheel.delivery.sender import RightLostError, Sender
 from countwheel.domain import outcome
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
@@ -130,13 +130,14 @@ class Dispatcher:
             if held.cancelled:
                 self._aborted(held, None)
                 return
-            if not (self._context.node.has_lease() and self._context.held.find(held.run.run_id) is held):
-                self._context.held.drop(held)  # the right to it has ended: recovery frees the row, a peer takes it
-                return
+            if not self._is_ours(held):
+                raise RightLostError
             held.sending_since = self._context.clock.monotonic()
             started_at = self._context.database_time.at(held.sending_since)
             result = await self._send(held, secret, started_at)
             self._judge(held, result, started_at)
+        except RightLostError:
+            self._context.held.drop(held)  # recovery frees the row, a peer takes it
         except asyncio.CancelledError:
             self._aborted(held, started_at)
         except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
@@ -144,6 +145,10 @@ class Dispatcher:
             sent = started_at is not None
             failure = Failure(FailureKind.PROTOCOL, f"internal error: {error!r}", maybe_sent=sent)
             self._judge(held, failure, started_at or self._now())
+
+    def _is_ours(self, held: Held) -> bool:
+        """Whether this node has the right to send a run, now, by its own monotonic clock."""
+        return self._context.node.has_lease() and self._context.held.find(held.run.run_id) is held
 
     async def _prepare(self, held: Held) -> bytes | None:
         """Do what needs the database before a call, and return the secret that signs it; None where it is not to leave.
@@ -182,7 +187,8 @@ class Dispatcher:
             timeout_seconds=run.timeout_seconds,
         )
         call = build_call(delivery, secrets=[secret], now=started_at, user_agent=self._user_agent)
-        return await self._sender.send(call)
+        # Asked again when the connection stands: making one may take long, and the node may have been frozen meanwhile.
+        return await self._sender.send(call, lambda: self._is_ours(held))
 
     def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
         run = held.run

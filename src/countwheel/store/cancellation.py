@@ -15,6 +15,7 @@ from uuid import UUID
 
 from countwheel.domain import ids
 from countwheel.domain.planning import next_occurrence
+from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.run import Trigger
 from countwheel.domain.schedule import Recurring, parse_recurring
 from countwheel.store import runs
@@ -70,9 +71,7 @@ async def cancel_job_runs(database: Database, tenant_id: UUID, job_id: UUID, rea
         live = [_LiveRun(*row) async for row in cursor]
         for run in live:
             if run.node_id is None:
-                await connection.execute(
-                    query("end_unheld"), {"job_id": job_id, "run_id": run.run_id, "reason": reason}
-                )
+                await _end_unheld(connection, tenant_id, job_id, run, reason)
             else:
                 await connection.execute(query("request_cancel"), {"job_id": job_id, "run_id": run.run_id})
     return not live
@@ -130,8 +129,43 @@ async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, 
         await _remember(connection, tenant_id, job_id, run.run_id, run.scheduled_for, accounted=True)
         if run.fence == 0:  # never claimed: the occurrence after it is not armed yet
             await _arm_after(connection, tenant_id, job_id, schedule, run.scheduled_for)
-    await connection.execute(query("end_unheld"), {"job_id": job_id, "run_id": run.run_id, "reason": REASON})
+    await _end(connection, job_id, run, REASON)
     return CancelStep.ENDED
+
+
+async def _end_unheld(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun, reason: str) -> None:
+    """End a run of a deleted job, and with it those of its chain that were due before now and never armed."""
+    cursor = await connection.execute(query("find_schedule"), {"tenant_id": tenant_id, "job_id": job_id})
+    row = await cursor.fetchone()
+    if row is None or row[1] is None or run.fence > 0 or run.scheduled_for > run.database_now:
+        await _end(connection, job_id, run, reason)
+        return
+    schedule = parse_recurring(row[1], row[2])
+    count = 1 + schedule.count_between(run.scheduled_for, run.database_now, DROPPED_COUNT_LIMIT)
+    following = schedule.next_after(run.database_now)
+    await _end(connection, job_id, run, reason, occurrences=count, superseded_by=following)
+
+
+async def _end(
+    connection: Connection,
+    job_id: UUID,
+    run: _LiveRun,
+    reason: str,
+    *,
+    occurrences: int = 1,
+    superseded_by: datetime | None = None,
+) -> None:
+    """Write a run that nobody holds down as CANCELED. A range needs its end: one whose schedule has none is one row."""
+    await connection.execute(
+        query("end_unheld"),
+        {
+            "job_id": job_id,
+            "run_id": run.run_id,
+            "reason": reason,
+            "occurrences": occurrences if superseded_by is not None else 1,
+            "superseded_by": superseded_by if occurrences > 1 else None,
+        },
+    )
 
 
 async def _remember(

@@ -8,19 +8,22 @@ comes later finds its runs touched (`runs.job_version`), and reads the job again
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import args_row
 
 from countwheel.domain import ids
 from countwheel.domain.planning import next_occurrence
+from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.run import Trigger
 from countwheel.domain.schedule import parse_recurring
 from countwheel.store import runs
 from countwheel.store.database import Connection, Database
 from countwheel.store.queries import query
 from countwheel.store.runs import NewOccurrence
+
+_AN_INSTANT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +103,14 @@ class JobChange:
         return await cursor.fetchone() is not None
 
     async def replan(self, *, recurring: str | None, timezone: str | None, first_occurrence: datetime) -> None:
-        """Take back what the old schedule has armed for later, and arm the new one.
+        """Take back what the old schedule has armed, and arm the new one.
 
-        What is due already, or held by a node, is the old cron schedule's and stays; the new one begins after it. The
-        run of a one-off job is moved. A new one-off run is at `first_occurrence`; a recurring one is planned from the
-        moment of the change.
+        What a node holds, or what has begun, is too late to take back, and the new schedule begins after it. What was
+        due and nobody had called is on record as SKIPPED. A new one-off run is at `first_occurrence`; a recurring one
+        is planned from the moment of the change.
         """
-        at = {"job_id": self.job.job_id, "now": self.job.now, "whatever_is_due": self.job.schedule_oneoff is not None}
-        await self.connection.execute(query("unarm_future"), at)
-        await self.connection.execute(query("mark_armed"), at)
+        at = {"job_id": self.job.job_id, "now": self.job.now}
+        taken_back = await (await self.connection.execute(query("unarm"), at)).fetchall()
         following: datetime | None = first_occurrence
         if recurring is not None:
             row = await (await self.connection.execute(query("last_taken_up"), at)).fetchone()
@@ -117,11 +119,34 @@ class JobChange:
             following = next_occurrence(
                 parse_recurring(recurring, timezone), after, cancelled.get(self.job.job_id, frozenset())
             )
+        for run_id, scheduled_for, fence in taken_back:
+            if scheduled_for <= self.job.now:
+                await self._account_for(run_id, scheduled_for, fence, following)
         if following is not None:
             run_id = ids.run_id(self.job.job_id, following, Trigger.SCHEDULE)
             occurrence = NewOccurrence(self.job.job_id, run_id, self._tenant_id, ids.bucket_of(run_id), following)
             await runs.insert_occurrences(self.connection, [occurrence])
             await self._touch_runs()
+
+    async def _account_for(self, run_id: UUID, scheduled_for: datetime, fence: int, following: datetime | None) -> None:
+        """Write down an occurrence that was taken back after its time, with those of its chain that came after it."""
+        count = 1
+        if fence == 0 and self.job.schedule_recurring is not None:
+            schedule = parse_recurring(self.job.schedule_recurring, self.job.timezone)
+            count += schedule.count_between(scheduled_for, self.job.now, DROPPED_COUNT_LIMIT)
+        await self.connection.execute(
+            query("account_for_taken_back"),
+            {
+                "job_id": self.job.job_id,
+                "run_id": run_id,
+                "tenant_id": self._tenant_id,
+                "scheduled_for": scheduled_for,
+                "fence": fence,
+                "reason": f"changed: {count} occurrence(s) had not been called when the job got another schedule",
+                "occurrences": count,
+                "superseded_by": following or self.job.now + _AN_INSTANT,
+            },
+        )
 
     async def _keep_version(self) -> None:
         await self.connection.execute(query("keep_version"), {"job_id": self.job.job_id, "changed_at": self.job.now})

@@ -98,17 +98,13 @@ WHERE job_id = %(job_id)s;
 -- Every live run of a changed job learns of it: a claim that read the job before the change sees that it did.
 UPDATE runs r SET job_version = j.version FROM jobs j WHERE r.job_id = %(job_id)s AND j.job_id = r.job_id;
 
--- name: unarm_future
--- Occurrences of the old schedule that nobody holds and whose time has not come: they never were.
+-- name: unarm
+-- Occurrences of the old schedule that nobody holds and that have not begun.
 DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHEDULED'
-  AND (scheduled_for > %(now)s OR %(whatever_is_due)s);
+RETURNING run_id, scheduled_for, fence;
 
 -- name: has_begun_run
 SELECT FROM runs WHERE job_id = %(job_id)s AND (node_id IS NOT NULL OR state <> 'SCHEDULED') LIMIT 1;
-
--- name: mark_armed
--- A run that stays was planned by the old schedule: what follows it is named by the change, not by its claim.
-UPDATE runs SET fence = 1 WHERE job_id = %(job_id)s AND fence = 0;
 
 -- name: last_taken_up
 -- The latest occurrence that is live or was decided by a claim: a new schedule begins after it.

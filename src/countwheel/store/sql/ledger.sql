@@ -50,8 +50,20 @@ UPDATE run_history SET deleted_at = now()
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s AND deleted_at IS NULL
   AND status <> 'CANCELED';
 
+-- name: account_for_taken_back
+-- Occurrences that were due and not called when their job got another schedule: one row, with their count.
+INSERT INTO run_history (
+    job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, attempt, lost_attempts, fence, error,
+    occurrences, superseded_by
+)
+VALUES (
+    %(job_id)s, %(run_id)s, %(tenant_id)s, 'schedule', 'SKIPPED', %(scheduled_for)s, %(scheduled_for)s, now(), 0, 0,
+    %(fence)s, %(reason)s, %(occurrences)s, %(superseded_by)s
+);
+
 -- name: end_unheld
--- End a live run that nobody holds, for a cancel. The caller has locked it.
+-- End a live run that nobody holds, for a cancel; of a chain whose job is deleted it stands for what was due after it,
+-- too. The caller has locked it.
 WITH gone AS (
     DELETE FROM runs WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NULL
     RETURNING *
@@ -63,10 +75,10 @@ completed AS (
 )
 INSERT INTO run_history (
     job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-    lost_attempts, fence, error
+    lost_attempts, fence, error, occurrences, superseded_by
 )
 SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for, due_at, started_at, now(), attempt,
-    lost_attempts, fence, %(reason)s
+    lost_attempts, fence, %(reason)s, %(occurrences)s, %(superseded_by)s
 FROM gone
 RETURNING run_id;
 
