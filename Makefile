@@ -17,7 +17,7 @@ endif
 UV = $$(sh tools/uv.sh)
 RUN = $(UV) run --frozen --no-sync
 
-.PHONY: help run test check bench setup
+.PHONY: help run test check bench chaos setup
 
 help: ## List the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -37,6 +37,9 @@ check: setup ## Lint, format, types, layers
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 	@$(RUN) lint-imports
+
+chaos: setup ## Nodes under faults, judged by an independent checker (SECONDS=300, SEED=)
+	@$(RUN) python -m chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure: drain and punctuality, with the machine's limits beside
 	@$(RUN) python -m benchmarks

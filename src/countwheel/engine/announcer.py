@@ -57,7 +57,7 @@ class Announcer:
                 held.run.job_id,
                 held.run.run_id,
                 held.run.fence,
-                self._context.database_time.at(held.sending_since or now),
+                max(self._context.database_time.at(held.sending_since or now), held.run.due_at),
             )
             for held in batch
         ]

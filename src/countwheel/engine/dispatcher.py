@@ -133,7 +133,8 @@ class Dispatcher:
             if not self._is_ours(held):
                 raise RightLostError
             held.sending_since = self._context.clock.monotonic()
-            started_at = self._context.database_time.at(held.sending_since)
+            # Two lower bounds of the database's time, taken at different moments: the truth is later than both.
+            started_at = max(self._context.database_time.at(held.sending_since), held.run.due_at)
             result = await self._send(held, secret, started_at)
             self._judge(held, result, started_at)
         except RightLostError:

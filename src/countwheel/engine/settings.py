@@ -14,7 +14,8 @@ class EngineSettings:
     lease_margin_seconds: float = 1.0
     """How much earlier a node stops trusting its own lease."""
     renew_every_seconds: float = 2.0
-    poll_every_seconds: float = 0.05
+    poll_every_seconds: float = 0.025
+    """How often to look for what has become due soon: the most that a run which is created due now has to wait."""
     cancel_poll_every_seconds: float = 0.1
     recover_every_seconds: float = 1.0
     sweep_every_seconds: float = 60.0

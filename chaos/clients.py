@@ -1,0 +1,205 @@
+"""Clients that do what clients do, over HTTP, and note what they know: invoked, answered, or unknown.
+
+Each label is one job and belongs to one client, so that operations on it never overlap. An operation whose answer does
+not come is repeated at other nodes, with the same key; only when it is given up does it stay unknown.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from time import time
+from typing import Any
+
+import aiohttp
+
+from checker.history import Operation, Schedule
+
+_TIMEOUT = aiohttp.ClientTimeout(total=8)
+_TRIES = 4
+_DEFINITE_FAILURES = frozenset({400, 404, 409, 412, 422})
+_CREATED, _OK, _UNAUTHORIZED = 201, 200, 401
+_LAST_OPERATION = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many jobs of each kind there are at a time."""
+
+    every_second: int = 30
+    every_few_seconds: int = 60
+    long_running: int = 16
+    one_offs_a_second: float = 30.0
+
+    def scaled(self, factor: float) -> "Plan":
+        """Return a plan with `factor` times the load."""
+        return Plan(
+            max(1, round(self.every_second * factor)),
+            max(1, round(self.every_few_seconds * factor)),
+            max(1, round(self.long_running * factor)),
+            self.one_offs_a_second * factor,
+        )
+
+
+class Clients:
+    """All clients of a round."""
+
+    def __init__(
+        self, urls: Callable[[], list[str]], credentials: tuple[str, str], sink_url: str, random: Random
+    ) -> None:
+        self._urls = urls
+        self._credentials = credentials
+        self._sink_url = sink_url
+        self._random = random
+        self._session: aiohttp.ClientSession | None = None
+        self._token = ""
+        self._number = 0
+        self._stopping = asyncio.Event()
+        self.operations: list[Operation] = []
+
+    async def run(self, plan: Plan) -> None:
+        """Work until `stop`."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
+            workers = [self._recurring("* * * * * *", "/flaky") for _ in range(plan.every_second)]
+            workers += [self._recurring(f"*/{2 + n % 5} * * * * *", "/ok") for n in range(plan.every_few_seconds)]
+            workers += [self._recurring("*/3 * * * * *", "/long") for _ in range(plan.long_running)]
+            workers += [self._one_offs(plan.one_offs_a_second / 4) for _ in range(4)]
+            await asyncio.gather(*workers)
+
+    def stop(self) -> None:
+        """Begin nothing new; what is under way is finished."""
+        self._stopping.set()
+
+    async def _recurring(self, cron: str, path: str) -> None:
+        """Live the life of one recurring job after another."""
+        await self._pause(self._random.uniform(0, 3))
+        while not self._stopping.is_set():
+            hold = self._random.random() < 0.25
+            label, job_id = await self._create(Schedule(cron=cron), path, hold=hold)
+            if job_id is None:
+                continue
+            for _ in range(self._random.randrange(2, _LAST_OPERATION)):
+                await self._pause(self._random.uniform(1.5, 6))
+                if self._stopping.is_set():
+                    return
+                await self._change(label, job_id, cron)
+            await self._operate(Operation("delete", label, time()), "DELETE", f"/v1/jobs/{job_id}")
+
+    async def _change(self, label: str, job_id: str, cron: str) -> None:
+        """Do one thing to a job: leave it alone, mostly."""
+        match self._random.choices(("leave", "amend", "pause", "cancel"), (5, 2, 1, 2))[0]:
+            case "amend":
+                changed = self._random.choice((cron, "*/4 * * * * *", "1-59/2 * * * * *"))
+                operation = Operation("amend", label, time(), schedule=Schedule(cron=changed))
+                await self._operate(operation, "PATCH", f"/v1/jobs/{job_id}", {"schedule_recurring": changed})
+            case "pause":
+                await self._operate(Operation("pause", label, time()), "POST", f"/v1/jobs/{job_id}/pause")
+                await self._pause(self._random.uniform(1, 4))
+                await self._operate(Operation("resume", label, time()), "POST", f"/v1/jobs/{job_id}/resume")
+            case "cancel":
+                await self._cancel_next(label, job_id)
+
+    async def _cancel_next(self, label: str, job_id: str) -> None:
+        found = await self._read(f"/v1/jobs/{job_id}")
+        if found is None or found["next_run"] is None:
+            return
+        run = found["next_run"]
+        operation = Operation("cancel", label, time(), run_ms=_milliseconds(run["scheduled_for"]))
+        answer = await self._operate(operation, "DELETE", f"/v1/jobs/{job_id}/run/{run['run_id']}/")
+        operation.answer = str((answer or {}).get("status", ""))
+
+    async def _one_offs(self, a_second: float) -> None:
+        while not self._stopping.is_set():
+            at_ms = int((time() + self._random.uniform(-0.2, 5)) * 1000)
+            hold = self._random.random() < 0.25
+            path = self._random.choices(("/ok", "/flaky", "/long"), (6, 2, 1))[0]
+            label, job_id = await self._create(Schedule(at_ms=at_ms), path, hold=hold)
+            if job_id is not None and self._random.random() < 0.1:
+                await self._cancel_next(label, job_id)
+            await self._pause(self._random.expovariate(a_second))
+
+    async def _create(self, schedule: Schedule, path: str, *, hold: bool) -> tuple[str, str | None]:
+        self._number += 1
+        label = f"job-{self._number}"
+        body: dict[str, Any] = {
+            "job_url": self._sink_url + path,
+            "job_payload": {"label": label},
+            "name": label,
+            "max_attempts": 4,
+            "timeout_seconds": 10,
+        }
+        if schedule.cron is not None:
+            body["schedule_recurring"] = schedule.cron
+        else:
+            at = datetime.fromtimestamp((schedule.at_ms or 0) / 1000, UTC)
+            body["schedule_oneoff"] = at.isoformat(timespec="milliseconds")
+        if hold:
+            body["delivery"] = "at_most_once"
+        operation = Operation("create", label, time(), schedule=schedule, hold=hold)
+        answer = await self._operate(operation, "POST", "/v1/jobs", body, {"Idempotency-Key": label})
+        return label, answer["job_id"] if answer else None
+
+    async def _operate(
+        self,
+        operation: Operation,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any] | None:
+        """Send a request until it is answered, and note what came of it."""
+        self.operations.append(operation)
+        for _ in range(_TRIES):
+            status, answer = await self._send(method, path, body, headers)
+            if status in {_OK, _CREATED}:
+                operation.answered_at, operation.outcome = time(), "ok"
+                return answer
+            if status in _DEFINITE_FAILURES:
+                operation.answered_at, operation.outcome = time(), "fail"
+                return None
+            await asyncio.sleep(self._random.uniform(0.1, 1.0))
+        return None
+
+    async def _read(self, path: str) -> dict[str, Any] | None:
+        status, answer = await self._send("GET", path, None, None)
+        return answer if status == _OK else None
+
+    async def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None
+    ) -> tuple[int, dict[str, Any]]:
+        """Return status and answer of one request to one node; status 0 where none came."""
+        if self._session is None:
+            raise RuntimeError("the clients are not running")
+        url = self._random.choice(self._urls())
+        try:
+            self._token = self._token or await self._fetch_token(url)
+            sent = {"Authorization": f"Bearer {self._token}"} | (headers or {})
+            async with self._session.request(method, url + path, json=body, headers=sent) as response:
+                if response.status == _UNAUTHORIZED:
+                    self._token = ""
+                    return 0, {}
+                return response.status, await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
+            return 0, {}
+
+    async def _fetch_token(self, url: str) -> str:
+        if self._session is None:
+            raise RuntimeError("the clients are not running")
+        client_id, secret = self._credentials
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        async with self._session.post(f"{url}/oauth/token", data=form) as response:
+            response.raise_for_status()
+            return str((await response.json())["access_token"])
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or until the clients are to stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+
+def _milliseconds(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

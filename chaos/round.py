@@ -1,0 +1,92 @@
+"""One round: act under faults, heal, wait, read, judge."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from time import time
+
+import msgspec
+
+from chaos.clients import Clients, Plan
+from chaos.faults import Faults
+from chaos.ledger import read_ledger
+from chaos.stage import LEASE_SECONDS, Stage, stage
+from checker.history import History, Limits, Receipt
+from checker.report import Verdict, judge
+
+LIMITS = Limits(lease=LEASE_SECONDS)
+_CALM_SECONDS = 5.0
+"""After the last fault the clients go on for so long: the system must work again, not only stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """What a round is made of.
+
+    The same seed gives the same behaviour of clients, faults and sink, as far as the timing of real processes allows.
+    """
+
+    seed: int
+    seconds: float
+    nodes: int = 3
+    fault_every_seconds: float = 2.5
+    frozen: bool = False
+    mutation: str = ""
+    load: float = 1.0
+    keep: Path | None = None
+    """Where to keep the history, for `python -m checker`."""
+    say: Callable[[str], None] = field(default=lambda _: None)
+
+
+async def play(plan: RoundPlan) -> Verdict:
+    """Play a round and return the verdict."""
+    async with stage(seed=plan.seed, nodes=plan.nodes, mutation=plan.mutation) as on:
+        random = Random(plan.seed)
+        clients = Clients(lambda: [node.url for node in on.nodes], on.credentials, on.sink_url, random)
+        faults = Faults(on, Random(plan.seed + 1))
+        history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=LIMITS)
+        stalls = asyncio.create_task(faults.watch_for_stalls())
+        working = asyncio.create_task(clients.run(Plan().scaled(plan.load)))
+        if plan.fault_every_seconds:
+            hurting = asyncio.create_task(faults.run(every_seconds=plan.fault_every_seconds, frozen=plan.frozen))
+            await _progress(plan, clients, faults)
+            history.healed_at = await faults.heal()
+            await hurting
+        else:
+            await _progress(plan, clients, faults)
+            history.healed_at = time()
+        plan.say("healed; the clients go on for a while")
+        await asyncio.sleep(_CALM_SECONDS)
+        clients.stop()
+        await working
+        plan.say("settling")
+        await asyncio.sleep(LIMITS.recovery + 1)
+        stalls.cancel()
+        with suppress(asyncio.CancelledError):
+            await stalls
+        history.operations, history.faults = clients.operations, faults.noted
+        await _read(on, history)
+    if plan.keep is not None:
+        history.save(plan.keep)
+    return judge(history)
+
+
+async def _progress(plan: RoundPlan, clients: Clients, faults: Faults) -> None:
+    """Let the round's time pass."""
+    ends_at = time() + plan.seconds
+    while (left := ends_at - time()) > 0:
+        plan.say(f"{left:4.0f} s left, {len(clients.operations)} operations, {len(faults.noted)} faults")
+        await asyncio.sleep(min(left, 10))
+
+
+async def _read(on: Stage, history: History) -> None:
+    # The ledger first: a receipt that comes after it belongs to a run that is live in it.
+    await asyncio.to_thread(read_ledger, on.postgres.dsn, history)
+    history.checked_at = time()
+    decoder = msgspec.json.Decoder(Receipt)
+    if on.receipts_file.exists():
+        lines = on.receipts_file.read_bytes().splitlines()
+        history.receipts = [decoder.decode(line) for line in lines]

@@ -1,0 +1,290 @@
+"""The promises, one function each. Every function yields what breaks its promise."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from checker.evidence import Evidence, Violation
+from checker.expectation import names
+from checker.history import Fault, Receipt, Row
+
+_TOLERANCE = 0.05
+"""Seconds between two processes' readings of one clock, and between a socket's buffer and its reader."""
+_ABRUPT = frozenset({"kill -9", "SIGSTOP", "database restart", "database crash", "connections cut", "commits cut"})
+"""Faults that can come between a call and its record. A clock that is stepped, or a node that is asked to stop, must
+never cause a repeat, nor a delay."""
+_DELAYING = _ABRUPT | {"stall"}
+"""Faults that can delay a call. A stall is the machine's own: it gave nobody any time."""
+_ORDERLY_SECONDS = 0.25
+"""What an orderly stop may cost others in lateness: a process that starts in its place takes time from the machine."""
+_GRACE = 60.0
+"""An occurrence that is later than this counts as missed (the documented policy)."""
+
+
+def no_loss(evidence: Evidence) -> Iterator[Violation]:
+    """Every occurrence that certainly was is on record, with an end that its policy allows."""
+    alive = {(live.label, live.scheduled_ms) for live in evidence.history.live}
+    for label, expected in evidence.expected.items():
+        own = {row.scheduled_ms: row for row in evidence.rows[label]}
+        ranges = [row for row in evidence.rows[label] if row.superseded_ms is not None]
+        for instant in expected.must:
+            row = own.get(instant) or next((r for r in ranges if _covers(r, instant)), None)
+            if row is not None:
+                if (fault := _unjustified(evidence, row)) is not None:
+                    yield Violation("no loss", f"{_name(row)} ended {row.status} ({row.error}): {fault}")
+            elif (label, instant) not in alive:
+                yield Violation("no loss", f"{label} at {instant}: neither on record nor alive")
+
+
+def no_double(evidence: Evidence) -> Iterator[Violation]:
+    """Each receipt after a run's first has a cause: a recorded result that asks for a retry, or a fault."""
+    for run_id, receipts in evidence.receipts.items():
+        for earlier, later in pairwise(receipts):
+            if cause_of_repeat(evidence, earlier, later) is None:
+                yield Violation(
+                    "no double",
+                    f"{later.label} run {run_id}: fence {earlier.fence} at {earlier.received_at:.3f} and again fence "
+                    f"{later.fence} at {later.received_at:.3f}, without a cause",
+                )
+
+
+def never_twice(evidence: Evidence) -> Iterator[Violation]:
+    """A run of a job that holds the unknown is not sent again unless its attempt was answered."""
+    for run_id, receipts in evidence.receipts.items():
+        expected = evidence.expected.get(receipts[0].label)
+        if expected is None or not expected.hold:
+            continue
+        for earlier, later in pairwise(receipts):
+            if earlier.answer == "none":
+                yield Violation(
+                    "never twice",
+                    f"{later.label} run {run_id}: sent again at {later.received_at:.3f}, its outcome unknown",
+                )
+
+
+def cause_of_repeat(evidence: Evidence, earlier: Receipt, later: Receipt) -> str | None:
+    """Return why a run was received again, or None."""
+    attempt = evidence.attempts.get((earlier.run_id, earlier.fence))
+    faults = abrupt(evidence.faults_between(earlier.received_at - 0.5, later.received_at))
+    if attempt is None or later.fence <= earlier.fence:
+        return None
+    if attempt.error.startswith("lost"):
+        return f"{faults[0].kind} before the record" if faults else None
+    if earlier.accepted:  # it was taken, and the node did not get to know
+        return f"{faults[0].kind} before the answer" if faults else None
+    return f"retry after {attempt.error.split(':')[0][:12]}"
+
+
+def abrupt(faults: list[Fault]) -> list[Fault]:
+    """Return those faults that can come between a call and its record."""
+    return [fault for fault in faults if fault.kind in _ABRUPT]
+
+
+def fences_rise(evidence: Evidence) -> Iterator[Violation]:
+    """Who had lost the right to a run has not sent it: fences rise from receipt to receipt, and up to the record."""
+    for run_id, receipts in evidence.receipts.items():
+        for earlier, later in pairwise(receipts):
+            if later.fence <= earlier.fence:
+                yield Violation("fences rise", f"{later.label} run {run_id}: fence {later.fence} after {earlier.fence}")
+        row = evidence.row_of(run_id, receipts[0].label)
+        if row is not None and row.fence < receipts[-1].fence:
+            yield Violation("fences rise", f"{_name(row)}: recorded at fence {row.fence}, sent at {receipts[-1].fence}")
+
+
+def no_phantom(evidence: Evidence) -> Iterator[Violation]:
+    """Nothing is called or recorded that no schedule in force has named."""
+    for receipts in evidence.receipts.values():
+        for receipt in receipts:
+            expected = evidence.expected.get(receipt.label)
+            if expected is None or receipt.scheduled_ms not in expected.may:
+                yield Violation(
+                    "no phantom", f"{receipt.label} at {receipt.scheduled_ms}: called, and nobody asked for it"
+                )
+    for label, rows in evidence.rows.items():
+        for row in rows:
+            expected = evidence.expected.get(label)
+            # What was armed and then cancelled is on record before its time: its schedule must name it, no more.
+            known = expected is not None and (
+                row.scheduled_ms in expected.may
+                or (row.status == "CANCELED" and any(names(span.schedule, row.scheduled_ms) for span in expected.spans))
+            )
+            if not known:
+                yield Violation("no phantom", f"{_name(row)}: recorded, unasked for")
+
+
+def never_early(evidence: Evidence) -> Iterator[Violation]:
+    """No call arrives before its instant."""
+    for receipt in evidence.history.receipts:
+        if receipt.received_at < receipt.scheduled_ms / 1000:
+            early_ms = receipt.scheduled_ms - receipt.received_at * 1000
+            yield Violation("never early", f"{receipt.label} at {receipt.scheduled_ms}: {early_ms:.3f} ms early")
+
+
+def timely(evidence: Evidence) -> Iterator[Violation]:
+    """Punctual where no fault was near, and within lease, detection and drain after one."""
+    limits = evidence.history.limits
+    for receipt, base in first_receipts(evidence):
+        faults = faults_near(evidence, receipt, base)
+        excuses = [fault.ended - base + limits.recovery for fault in faults if fault.kind in _DELAYING]
+        orderly = [_ORDERLY_SECONDS for fault in faults if fault.kind == "SIGTERM"]
+        lateness = receipt.received_at - base
+        if lateness > max([limits.punctual, *excuses, *orderly]):
+            yield Violation(
+                "timely",
+                f"{receipt.label} at {receipt.scheduled_ms}: {lateness * 1000:.1f} ms late, {len(faults)} faults near",
+            )
+
+
+def first_receipts(evidence: Evidence) -> Iterator[tuple[Receipt, float]]:
+    """Yield the first receipt of each run, and the moment from which it could be called."""
+    for receipts in evidence.receipts.values():
+        receipt = receipts[0]
+        expected = evidence.expected.get(receipt.label)
+        if expected is not None and receipt.scheduled_ms in expected.must:
+            yield receipt, expected.must[receipt.scheduled_ms]
+
+
+def faults_near(evidence: Evidence, receipt: Receipt, base: float) -> list[Fault]:
+    """Return the faults that can have delayed a receipt."""
+    limits = evidence.history.limits
+    near = evidence.faults_between(base - limits.look_ahead, receipt.received_at, after=limits.recovery)
+    return [fault for fault in near if fault.kind in _DELAYING or fault.kind == "SIGTERM"]
+
+
+def record_truth(evidence: Evidence) -> Iterator[Violation]:
+    """SUCCEEDED exactly where a 2xx was given to that attempt; one end an occurrence; nothing begun before its time."""
+    for label, rows in evidence.rows.items():
+        ends = Counter(row.run_id for row in rows if row.resolution != "RETRIED")
+        for run_id, count in ends.items():
+            if count > 1:
+                yield Violation("record truth", f"{label} run {run_id}: {count} ends on record")
+        by_instant = Counter(row.scheduled_ms for row in rows if row.resolution != "RETRIED")
+        for instant, count in by_instant.items():
+            if count > 1:
+                yield Violation("record truth", f"{label} at {instant}: {count} ends on record")
+        for row in rows:
+            yield from _truth_of(evidence, row)
+
+
+def _truth_of(evidence: Evidence, row: Row) -> Iterator[Violation]:
+    receipts = evidence.receipts.get(row.run_id, [])
+    if row.started_at is not None and row.started_at < row.scheduled_ms / 1000:
+        yield Violation("record truth", f"{_name(row)}: begun before its time")
+    accepted = [receipt for receipt in receipts if receipt.accepted]
+    if row.status == "SUCCEEDED":
+        given = [receipt.answered_at for receipt in accepted if receipt.fence == row.fence]
+        if not any(at is not None and at <= row.finished_at + _TOLERANCE for at in given):
+            yield Violation("record truth", f"{_name(row)}: SUCCEEDED at fence {row.fence} without a 2xx for it")
+    elif accepted and not _explained(evidence, row, accepted[0]):
+        yield Violation("record truth", f"{_name(row)}: {row.status}, though the target took it")
+
+
+def _explained(evidence: Evidence, row: Row, accepted: Receipt) -> bool:
+    """Whether a fault or a cancel kept an accepted call from being recorded as one."""
+    if abrupt(evidence.faults_between(accepted.received_at - 0.5, row.finished_at)):
+        return True
+    return row.status == "CANCELED" and _was_cancelled(evidence, row)
+
+
+def idempotent_create(evidence: Evidence) -> Iterator[Violation]:
+    """One job a submission, however often it was repeated; and one wherever it was acknowledged."""
+    count = Counter(job.label for job in evidence.history.jobs)
+    created = {operation.label: operation for operation in evidence.history.operations if operation.kind == "create"}
+    for label, operation in created.items():
+        if count[label] > 1 or (operation.outcome == "ok" and count[label] != 1):
+            yield Violation("idempotent create", f"{label}: {count[label]} jobs, its create was {operation.outcome}")
+
+
+def cancel_is_final(evidence: Evidence) -> Iterator[Violation]:
+    """After the answer CANCELED, or that the job is deleted, nothing more arrives."""
+    for operation in evidence.history.operations:
+        if operation.outcome != "ok" or operation.answered_at is None:
+            continue
+        after = operation.answered_at + _TOLERANCE
+        for receipt in evidence.arrivals[operation.label]:
+            if receipt.received_at <= after:
+                continue
+            is_meant = operation.kind == "cancel" and (operation.run_ms, operation.answer) == (
+                receipt.scheduled_ms, "CANCELED",
+            )  # fmt: skip
+            if operation.kind == "delete" or is_meant:
+                yield Violation("cancel is final", f"{receipt.label} at {receipt.scheduled_ms}: after {operation.kind}")
+
+
+def liveness(evidence: Evidence) -> Iterator[Violation]:
+    """After the last fault everything that was due has ended, and every active recurring job goes on."""
+    history = evidence.history
+    overdue_before = history.checked_at - history.limits.recovery
+    for live in history.live:
+        if live.due_at < overdue_before and live.state != "RUNNING":
+            yield Violation("liveness", f"{live.label} at {live.scheduled_ms}: due and still {live.state}")
+    armed = {live.label for live in history.live}
+    for job in history.jobs:
+        if job.state == "ACTIVE" and job.recurring and job.label not in armed:
+            yield Violation("liveness", f"{job.label}: active, recurring, and without a live run")
+
+
+RULES: dict[str, Callable[[Evidence], Iterator[Violation]]] = {
+    "no loss": no_loss,
+    "no double": no_double,
+    "never twice": never_twice,
+    "fences rise": fences_rise,
+    "no phantom": no_phantom,
+    "never early": never_early,
+    "timely": timely,
+    "record truth": record_truth,
+    "idempotent create": idempotent_create,
+    "cancel is final": cancel_is_final,
+    "liveness": liveness,
+}
+
+
+def _covers(row: Row, instant: int) -> bool:
+    return row.superseded_ms is not None and row.scheduled_ms <= instant < row.superseded_ms
+
+
+def _unjustified(evidence: Evidence, row: Row) -> str | None:
+    """Return why a run may not have ended as it did, or None."""
+    receipts = evidence.receipts.get(row.run_id, [])
+    match row.status:
+        case "SUCCEEDED":
+            return None  # record truth looks at it
+        case "FAILED":
+            return None if receipts and not receipts[-1].accepted else "without a failed call"
+        case "CANCELED":
+            return None if _was_cancelled(evidence, row) else "nobody cancelled it"
+        case "UNKNOWN":
+            return None if evidence.expected[row.label].hold else "its job does not hold the unknown"
+        case "SKIPPED" if row.error.startswith("overlap"):
+            return None if _overlapped(evidence, row) else "no earlier run was alive"
+        case "SKIPPED" if row.error.startswith("paused"):
+            paused = evidence.expected[row.label].pauses
+            return None if any(began <= row.finished_at for began, _ in paused) else "its job was not paused"
+        case "SKIPPED" if row.error.startswith("changed"):
+            amended = [op for op in evidence.operations[row.label] if op.kind == "amend"]
+            return None if any(op.invoked_at <= row.finished_at for op in amended) else "its job was not changed"
+        case "SKIPPED" if row.error.startswith("missed"):
+            return None if row.finished_at - row.scheduled_ms / 1000 > _GRACE else "it was not missed"
+        case _:
+            return "its policy does not allow that"
+
+
+def _was_cancelled(evidence: Evidence, row: Row) -> bool:
+    return any(
+        operation.invoked_at <= row.finished_at + _TOLERANCE
+        and (operation.kind == "delete" or (operation.kind == "cancel" and operation.run_ms == row.scheduled_ms))
+        for operation in evidence.operations[row.label]
+    )
+
+
+def _overlapped(evidence: Evidence, row: Row) -> bool:
+    """Whether an earlier run of the job had not ended when this one was skipped."""
+    earlier = [other for other in evidence.rows[row.label] if other.scheduled_ms < row.scheduled_ms]
+    ended_later = any(other.finished_at >= row.finished_at - _TOLERANCE for other in earlier)
+    return ended_later or any(
+        live.label == row.label and live.scheduled_ms < row.scheduled_ms for live in evidence.history.live
+    )
+
+
+def _name(row: Row) -> str:
+    return f"{row.label} at {row.scheduled_ms}"

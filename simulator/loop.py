@@ -1,0 +1,90 @@
+"""An event loop that does not wait: when nobody has anything to do, its clock moves on to the next timer.
+
+Every callback belongs to an actor (a node, a client), by the context that it was made in. What belongs to a dead actor
+is dropped; what belongs to a frozen one waits until it thaws. That is kill -9 and SIGSTOP at every await.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+
+class Actor:
+    """Somebody whose code runs here. `frozen_until` is on the loop's clock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self.frozen_until = 0.0
+
+
+ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
+
+
+_MOMENT_SECONDS = 1e-6
+_LONGEST_SECONDS = 300.0
+"""No history lasts so long: whoever gets here waits for what will not come."""
+
+
+class Stuck(Exception):  # noqa: N818 (a state, and the end of a history)
+    """Everybody waits for something that no timer will bring."""
+
+
+class _NoWaiting(selectors.DefaultSelector):  # type: ignore[valid-type,misc] # chosen by the platform
+    """Lets time pass instead of waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        """Return nothing, at once; `timeout` has passed all the same, and at least a moment: code takes time, too."""
+        if timeout is None or self.passed > _LONGEST_SECONDS:
+            raise Stuck
+        self.passed += max(timeout, _MOMENT_SECONDS)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop on virtual time, with actors."""
+
+    def __init__(self) -> None:
+        self._clock = _NoWaiting()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        """Return virtual seconds."""
+        # An hour ahead of nothing: a monotonic clock that begins at 0 would hide a confusion with "never".
+        return self._clock.passed + 3600.0
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        """Run a callback in the next round, if its actor lives."""
+        context = context or copy_context()
+        return super().call_soon(self._guarded, context.get(ACTOR), callback, args, context, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run a callback at a time, if its actor lives then."""
+        context = context or copy_context()
+        return super().call_at(when, self._guarded, context.get(ACTOR), callback, args, context, context=context)
+
+    def _guarded(
+        self, actor: Actor | None, callback: Callable[..., Any], args: tuple[Any, ...], context: Context
+    ) -> None:
+        if actor is not None:
+            if not actor.alive:
+                return
+            if actor.frozen_until > self.time():
+                super().call_at(actor.frozen_until, self._guarded, actor, callback, args, context, context=context)
+                return
+        callback(*args)
+
+
+def as_actor(actor: Actor) -> Context:
+    """Return a context whose callbacks belong to an actor."""
+    context = copy_context()
+    context.run(ACTOR.set, actor)
+    return context

@@ -1,0 +1,85 @@
+"""Many histories, on as many processes as the machine has cores."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+import psycopg
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from simulator.play import play
+
+_VACUUM_EVERY = 200
+
+
+@dataclass(slots=True)
+class Summary:
+    """What many seeds came to."""
+
+    histories: int = 0
+    runs: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    repeats: Counter[str] = field(default_factory=Counter)
+    failed: dict[int, str] = field(default_factory=dict)
+    """Seeds whose history broke a promise, with the report."""
+
+    def add(self, other: "Summary") -> None:
+        """Take another summary in."""
+        self.histories += other.histories
+        self.runs += other.runs
+        self.faults += other.faults
+        self.repeats += other.repeats
+        self.failed |= other.failed
+
+    def text(self) -> str:
+        """Return one line, and a report for each seed that failed."""
+        lines = [f"seed {seed}: python -m simulator --seed {seed}\n{report}" for seed, report in self.failed.items()]
+        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(self.faults.items()))
+        lines.append(
+            f"{self.histories} histories, {self.runs} runs, {self.repeats.total()} repeats with a cause, "
+            f"{len(self.failed)} broken; faults: {faults}"
+        )
+        return "\n".join(lines)
+
+
+def play_many(dsn: str, seeds: Sequence[int]) -> Summary:
+    """Play a history for each seed. `dsn` is a prepared database; every process has a copy of its own."""
+    workers = os.cpu_count() or 1
+    shares = [seeds[number::workers] for number in range(workers)]
+    copies = [_copy(dsn, number) for number in range(workers)]
+    summary = Summary()
+    # Fresh processes: what a test has running in this one is none of theirs.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for part in pool.map(_play_share, copies, shares):
+            summary.add(part)
+    return summary
+
+
+def _copy(dsn: str, number: int) -> str:
+    """Make a copy of a database, and return how to connect to it."""
+    name = f"{conninfo_to_dict(dsn)['dbname']}_{number}"
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {conninfo_to_dict(dsn)['dbname']}".encode())
+    return make_conninfo(dsn, dbname=name)
+
+
+def _play_share(dsn: str, seeds: Sequence[int]) -> Summary:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    summary = Summary()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for number, seed in enumerate(seeds):
+            if number % _VACUUM_EVERY == _VACUUM_EVERY - 1:
+                connection.execute("VACUUM runs, run_history, attempts, jobs, nodes, idempotency_keys")
+            played = play(connection, seed)
+            summary.histories += 1
+            summary.runs += played.verdict.runs
+            summary.faults += played.verdict.faults
+            summary.repeats += played.verdict.repeats
+            if not played.verdict.passed:
+                summary.failed[seed] = played.verdict.text()
+    return summary

@@ -1,0 +1,168 @@
+"""One history: play it under faults, heal, wait, and judge it with the same checker that judges the fault harness."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from chaos.ledger import read_all
+from checker.history import Fault, History, Limits
+from checker.report import Verdict, judge
+from countwheel.store import partitions
+from simulator.clients import Clients
+from simulator.database import SEARCH_PATH, Server
+from simulator.loop import ACTOR, VirtualLoop
+from simulator.node import SETTINGS, SimNode
+from simulator.target import Target
+
+# The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of a history's time.
+partitions.PARENTS = ()
+
+BEGAN = datetime(2026, 11, 24, 9, 0, 0, 123_000, tzinfo=UTC)
+ACT_SECONDS = 3.0
+_CALM_SECONDS = 0.5
+LIMITS = Limits(
+    look_ahead=SETTINGS.look_ahead_seconds, lease=SETTINGS.lease_seconds, detection=1.0, drain=0.6, punctual=1.6
+)
+"""`punctual` is loose: a slow statement, up to a second each way, is no fault of its own here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a seed. `digest` is equal where two plays were the same to the last receipt."""
+
+    seed: int
+    verdict: Verdict
+    history: History
+    statements: int
+    digest: str
+
+
+def play(connection: psycopg.Connection[Any], seed: int) -> Played:
+    """Play one history on a database that has the schema (see `prepare`); it is left as it was."""
+    connection.execute(f"SET search_path TO {SEARCH_PATH}".encode())
+    with connection.transaction(force_rollback=True):
+        return _on_virtual_time(lambda: _history(connection, seed))
+
+
+def _on_virtual_time(main: Callable[[], Coroutine[Any, Any, Played]]) -> Played:
+    loop = VirtualLoop()
+    loop.set_exception_handler(lambda _loop, _context: None)
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        _abandon(loop)
+        loop.close()
+
+
+def _abandon(loop: VirtualLoop) -> None:
+    """Let go of what the dead have left, without a word."""
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 (dead on purpose)
+        try:
+            task.get_coro().close()  # type: ignore[union-attr] # a coroutine
+        except RuntimeError:  # it had something to say at its end, and is dead
+            continue
+
+
+async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
+    random = Random(seed)
+    server = Server(connection, BEGAN, random)
+    (tenant_id,) = connection.execute("SELECT tenant_id FROM tenants").fetchone() or (UUID(int=0),)
+    target = Target(server)
+    nodes = [SimNode(number + 1, server, target) for number in range(random.choice((1, 2, 2, 2, 3)))]
+    clients = Clients(server, tenant_id)
+    faults = _Faults(server, nodes)
+    for node in nodes:
+        node.start()
+    working = asyncio.get_running_loop().create_task(
+        clients.run(recurring=random.randrange(1, 3), one_offs=random.randrange(2, 6))
+    )
+    await faults.run(ACT_SECONDS)
+    history = History(
+        began=BEGAN.timestamp(), healed_at=server.now.timestamp(), checked_at=0.0, limits=LIMITS, faults=faults.noted
+    )
+    await asyncio.sleep(_CALM_SECONDS)
+    clients.stop()
+    await working
+    await asyncio.sleep(LIMITS.recovery + 0.5)
+    history.operations, history.receipts = clients.operations, target.receipts
+    history.checked_at = server.now.timestamp()
+    read_all(connection, history)
+    seen = msgspec.json.encode([history.receipts, history.rows, history.operations])
+    return Played(seed, judge(history), history, server.statements, hashlib.sha256(seen).hexdigest())
+
+
+class _Faults:
+    """What goes wrong in a history."""
+
+    def __init__(self, server: Server, nodes: list[SimNode]) -> None:
+        self._server = server
+        self._nodes = nodes
+        self._random = server.random
+        self.noted: list[Fault] = []
+
+    async def run(self, seconds: float) -> None:
+        """Hurt for so long, then heal everything."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        weather = self._server.weather
+        is_bad = self._random.random() < 0.5
+        if is_bad:
+            weather.lose_request, weather.lose_answer, weather.slow = 0.01, 0.01, 0.01
+        began = self._server.now.timestamp()
+        restarts: list[asyncio.Task[None]] = []
+        while loop.time() < ends_at:
+            await asyncio.sleep(self._random.uniform(0.1, 2.0))
+            node = self._random.choice(self._nodes)
+            match self._random.choices(("kill", "freeze", "stop", "away", "clock"), (4, 4, 1, 2, 1))[0]:
+                case "kill":
+                    restarts.append(loop.create_task(self._kill(node)))
+                case "freeze":
+                    self._freeze(node)
+                case "stop":
+                    restarts.append(loop.create_task(self._stop(node)))
+                case "away":
+                    weather.away_until = loop.time() + self._random.uniform(0.1, 1.5)
+                    self._note("database restart", "database", weather.away_until - loop.time())
+                case "clock":
+                    node.clock.offset_seconds = self._random.choice((-3600.0, -1.0, 0.0, 1.0, 3600.0))
+                    self._note("clock step", node.name, 0.0)
+        if restarts:
+            await asyncio.wait(restarts)
+        weather.lose_request = weather.lose_answer = weather.slow = 0.0
+        if is_bad:  # any statement of the whole time may have been hit
+            self.noted.append(Fault("connections cut", "weather", began, self._server.now.timestamp()))
+
+    async def _kill(self, node: SimNode) -> None:
+        if not node.actor.alive:
+            return
+        began = self._server.now.timestamp()
+        node.kill()
+        await asyncio.sleep(self._random.uniform(0.0, 1.5))
+        node.start()
+        self.noted.append(Fault("kill -9", node.name, began, self._server.now.timestamp() + 0.2))
+
+    async def _stop(self, node: SimNode) -> None:
+        if not node.actor.alive:
+            return
+        began = self._server.now.timestamp()
+        await node.stop()
+        node.start()
+        self.noted.append(Fault("SIGTERM", node.name, began, self._server.now.timestamp() + 0.2))
+
+    def _freeze(self, node: SimNode) -> None:
+        seconds = self._random.uniform(0.3, 3.0) * SETTINGS.lease_seconds
+        node.freeze(seconds)
+        self._note("SIGSTOP", node.name, seconds)
+
+    def _note(self, kind: str, target: str, seconds: float) -> None:
+        now = self._server.now.timestamp()
+        self.noted.append(Fault(kind, target, now, now + seconds))
