@@ -150,14 +150,18 @@ class Clients:
     ) -> dict[str, Any] | None:
         """Send a request until it is answered, and note what came of it."""
         self.operations.append(operation)
+        in_doubt = False
         for _ in range(_TRIES):
             status, answer = await self._send(method, path, body, headers)
             if status in {_OK, _CREATED}:
                 operation.answered_at, operation.outcome = time(), "ok"
                 return answer
             if status in _DEFINITE_FAILURES:
+                if in_doubt:  # an earlier try may have done it, and made this one fail
+                    return None
                 operation.answered_at, operation.outcome = time(), "fail"
                 return None
+            in_doubt = True
             await asyncio.sleep(self._random.uniform(0.1, 1.0))
         return None
 

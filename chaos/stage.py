@@ -27,6 +27,7 @@ from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 
 LEASE_SECONDS = 3.0
+_ROOT = Path(__file__).parents[1]
 _SECRET_KEY = bytes(range(32))
 _START_SECONDS = 60.0
 
@@ -50,6 +51,7 @@ class NodeProcess:
             "COUNTWHEEL_ALLOW_HTTP_TARGETS": "true",
             "COUNTWHEEL_LEASE_SECONDS": str(LEASE_SECONDS),
             "COUNTWHEEL_LOG_LEVEL": "info",
+            "PYTHONPATH": str(_ROOT),
             "CHAOS_CLOCK": str(self._clock),
             "CHAOS_MUTATION": mutation,
         }
@@ -155,6 +157,7 @@ class Stage:
         await self._make_schema(mutation)
         self.sink = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "chaos.sink", str(self.receipts_file), str(seed)),
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
         )

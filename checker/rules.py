@@ -68,6 +68,9 @@ def cause_of_repeat(evidence: Evidence, earlier: Receipt, later: Receipt) -> str
     faults = abrupt(evidence.faults_between(earlier.received_at - 0.5, later.received_at))
     if attempt is None or later.fence <= earlier.fence:
         return None
+    if attempt.error.startswith("lost: the node stopped"):  # it waits for calls as long as it was told to
+        stops = evidence.faults_between(earlier.received_at, later.received_at)
+        return "stopped before the answer" if any(fault.kind == "SIGTERM" for fault in stops) else None
     if attempt.error.startswith("lost"):
         return f"{faults[0].kind} before the record" if faults else None
     if earlier.accepted:  # it was taken, and the node did not get to know
@@ -136,9 +139,18 @@ def timely(evidence: Evidence) -> Iterator[Violation]:
 
 
 def first_receipts(evidence: Evidence) -> Iterator[tuple[Receipt, float]]:
-    """Yield the first receipt of each run, and the moment from which it could be called."""
-    for receipts in evidence.receipts.values():
+    """Yield the first receipt of each run, and the moment from which it could be called.
+
+    Left out are runs whose first attempt never left, on record (refused, say): the next one waited for its back-off.
+    """
+    first_failure: dict[str, int] = {}
+    for (run_id, fence), attempt in evidence.attempts.items():
+        if not attempt.error.startswith("lost"):
+            first_failure[run_id] = min(fence, first_failure.get(run_id, fence))
+    for run_id, receipts in evidence.receipts.items():
         receipt = receipts[0]
+        if first_failure.get(run_id, receipt.fence) < receipt.fence:
+            continue
         expected = evidence.expected.get(receipt.label)
         if expected is not None and receipt.scheduled_ms in expected.must:
             yield receipt, expected.must[receipt.scheduled_ms]
@@ -259,10 +271,12 @@ def _unjustified(evidence: Evidence, row: Row) -> str | None:
             return None if _overlapped(evidence, row) else "no earlier run was alive"
         case "SKIPPED" if row.error.startswith("paused"):
             paused = evidence.expected[row.label].pauses
-            return None if any(began <= row.finished_at for began, _ in paused) else "its job was not paused"
+            known = any(began <= row.finished_at + _TOLERANCE for began, _ in paused)
+            return None if known else "its job was not paused"
         case "SKIPPED" if row.error.startswith("changed"):
             amended = [op for op in evidence.operations[row.label] if op.kind == "amend"]
-            return None if any(op.invoked_at <= row.finished_at for op in amended) else "its job was not changed"
+            known = any(op.invoked_at <= row.finished_at + _TOLERANCE for op in amended)
+            return None if known else "its job was not changed"
         case "SKIPPED" if row.error.startswith("missed"):
             return None if row.finished_at - row.scheduled_ms / 1000 > _GRACE else "it was not missed"
         case _:
@@ -278,9 +292,13 @@ def _was_cancelled(evidence: Evidence, row: Row) -> bool:
 
 
 def _overlapped(evidence: Evidence, row: Row) -> bool:
-    """Whether an earlier run of the job had not ended when this one was skipped."""
+    """Whether an earlier run of the job had not ended, or its end could not be recorded, when this one was skipped."""
     earlier = [other for other in evidence.rows[row.label] if other.scheduled_ms < row.scheduled_ms]
-    ended_later = any(other.finished_at >= row.finished_at - _TOLERANCE for other in earlier)
+    ended_later = any(
+        other.finished_at >= row.finished_at - _TOLERANCE
+        or abrupt(evidence.faults_between(other.finished_at - 0.5, row.finished_at))
+        for other in earlier
+    )
     return ended_later or any(
         live.label == row.label and live.scheduled_ms < row.scheduled_ms for live in evidence.history.live
     )

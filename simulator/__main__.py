@@ -1,4 +1,4 @@
-"""`python -m simulator`: one history by its seed, or many; exit code 0 only if every promise was kept in all of them."""
+"""`python -m simulator`: one history by its seed, or many; exit code 0 only if every promise was kept in all."""
 
 import argparse
 import asyncio
@@ -14,8 +14,7 @@ import psycopg
 
 from countwheel.clock import SystemClock
 from countwheel.embedded.supervisor import EmbeddedPostgres
-from simulator.database import SEARCH_PATH, VIRTUAL_TIME
-from simulator.many import Summary, play_many
+from simulator.many import play_many
 from simulator.play import play
 from simulator.prepare import prepare
 

@@ -86,12 +86,16 @@ class Clients:
         """Do something until it is answered. `act` returns the answer, or None where it was refused."""
         operation.invoked_at = self._now()
         self.operations.append(operation)
+        in_doubt = False
         for _ in range(_TRIES):
             try:
                 answer = await act()
             except DatabaseUnavailableError:
+                in_doubt = True
                 await asyncio.sleep(self._random.uniform(0.05, 0.5))
                 continue
+            if answer is None and in_doubt:  # an earlier try may have done it, and made this one fail
+                return False
             operation.answered_at = self._now()
             operation.outcome = "fail" if answer is None else "ok"
             operation.answer = answer or ""

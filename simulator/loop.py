@@ -32,7 +32,7 @@ class Stuck(Exception):  # noqa: N818 (a state, and the end of a history)
     """Everybody waits for something that no timer will bring."""
 
 
-class _NoWaiting(selectors.DefaultSelector):  # type: ignore[valid-type,misc] # chosen by the platform
+class _NoWaiting(selectors.DefaultSelector):
     """Lets time pass instead of waiting for it."""
 
     def __init__(self) -> None:
@@ -59,12 +59,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         # An hour ahead of nothing: a monotonic clock that begins at 0 would hide a confusion with "never".
         return self._clock.passed + 3600.0
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override] # any callback
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """Run a callback in the next round, if its actor lives."""
         context = context or copy_context()
         return super().call_soon(self._guarded, context.get(ACTOR), callback, args, context, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override] # any callback
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Run a callback at a time, if its actor lives then."""

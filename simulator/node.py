@@ -14,7 +14,7 @@ from simulator.database import Server, SimDatabase
 from simulator.loop import Actor, as_actor
 from simulator.target import SimSender, Target
 
-_STOP_SECONDS = 12.0
+_LOOK_EVERY_SECONDS = 0.25
 SECRET_KEY = bytes(range(32))
 SETTINGS = EngineSettings(
     lease_seconds=1.2,
@@ -104,11 +104,15 @@ class SimNode:
         self.actor.frozen_until = asyncio.get_running_loop().time() + seconds
 
     async def stop(self) -> None:
-        """SIGTERM: return when it has ended. What kills it meanwhile ends it, too; who waits too long kills it."""
-        if self.engine is not None and self.actor.alive:
-            stopping = self._spawn(self.engine.stop())
-            await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
-            self.kill()
+        """SIGTERM: return when it has ended, by itself or because something else killed it meanwhile."""
+        actor = self.actor
+        if self.engine is None:
+            return
+        stopping = self._spawn(self.engine.stop())
+        self.engine = None  # nobody asks twice
+        while actor.alive and not stopping.done():
+            await asyncio.wait({stopping}, timeout=_LOOK_EVERY_SECONDS)
+        actor.alive = False
 
     async def _until_started(self, engine: Engine) -> None:
         while True:

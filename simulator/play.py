@@ -1,7 +1,9 @@
 """One history: play it under faults, heal, wait, and judge it with the same checker that judges the fault harness."""
 
 import asyncio
+import gc
 import hashlib
+import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,16 +20,16 @@ from checker.report import Verdict, judge
 from countwheel.store import partitions
 from simulator.clients import Clients
 from simulator.database import SEARCH_PATH, Server
-from simulator.loop import ACTOR, VirtualLoop
+from simulator.loop import VirtualLoop
 from simulator.node import SETTINGS, SimNode
 from simulator.target import Target
 
-# The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of a history's time.
-partitions.PARENTS = ()
+# The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of the time.
+partitions.PARENTS = ()  # type: ignore[assignment] # as many as there are
 
 BEGAN = datetime(2026, 11, 24, 9, 0, 0, 123_000, tzinfo=UTC)
-ACT_SECONDS = 3.0
-_CALM_SECONDS = 0.5
+ACT_SECONDS = 2.5
+_CALM_SECONDS = 0.3
 LIMITS = Limits(
     look_ahead=SETTINGS.look_ahead_seconds, lease=SETTINGS.lease_seconds, detection=1.0, drain=0.6, punctual=1.6
 )
@@ -45,21 +47,29 @@ class Played:
     digest: str
 
 
-def play(connection: psycopg.Connection[Any], seed: int) -> Played:
-    """Play one history on a database that has the schema (see `prepare`); it is left as it was."""
-    connection.execute(f"SET search_path TO {SEARCH_PATH}".encode())
+def play(connection: psycopg.Connection[Any], seed: int, *, tidy: bool = True) -> Played:
+    """Play one history on a database that has the schema (see `prepare`); it is left as it was.
+
+    `tidy` collects what the dead have left, at once: who plays thousands lets Python do that when it wants.
+    """
+    connection.execute(f"SET search_path TO {SEARCH_PATH}; SET plan_cache_mode TO force_generic_plan".encode())
+    connection.prepare_threshold = 1
     with connection.transaction(force_rollback=True):
-        return _on_virtual_time(lambda: _history(connection, seed))
+        return _on_virtual_time(lambda: _history(connection, seed), tidy=tidy)
 
 
-def _on_virtual_time(main: Callable[[], Coroutine[Any, Any, Played]]) -> Played:
+def _on_virtual_time(main: Callable[[], Coroutine[Any, Any, Played]], *, tidy: bool) -> Played:
     loop = VirtualLoop()
     loop.set_exception_handler(lambda _loop, _context: None)
-    try:
-        return loop.run_until_complete(main())
-    finally:
-        _abandon(loop)
-        loop.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # what the dead were about to do was never awaited
+        try:
+            return loop.run_until_complete(main())
+        finally:
+            _abandon(loop)
+            loop.close()
+            if tidy:
+                gc.collect()
 
 
 def _abandon(loop: VirtualLoop) -> None:
@@ -67,7 +77,7 @@ def _abandon(loop: VirtualLoop) -> None:
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 (dead on purpose)
         try:
-            task.get_coro().close()  # type: ignore[union-attr] # a coroutine
+            task.get_coro().close()
         except RuntimeError:  # it had something to say at its end, and is dead
             continue
 
@@ -137,6 +147,8 @@ class _Faults:
                     self._note("clock step", node.name, 0.0)
         if restarts:
             await asyncio.wait(restarts)
+        thawed_at = max([weather.away_until, *(node.actor.frozen_until for node in self._nodes)])
+        await asyncio.sleep(max(0.0, thawed_at - loop.time()))
         weather.lose_request = weather.lose_answer = weather.slow = 0.0
         if is_bad:  # any statement of the whole time may have been hit
             self.noted.append(Fault("connections cut", "weather", began, self._server.now.timestamp()))
@@ -144,17 +156,20 @@ class _Faults:
     async def _kill(self, node: SimNode) -> None:
         if not node.actor.alive:
             return
-        began = self._server.now.timestamp()
+        began, killed = self._server.now.timestamp(), node.actor
         node.kill()
         await asyncio.sleep(self._random.uniform(0.0, 1.5))
-        node.start()
+        if node.actor is killed:
+            node.start()
         self.noted.append(Fault("kill -9", node.name, began, self._server.now.timestamp() + 0.2))
 
     async def _stop(self, node: SimNode) -> None:
-        if not node.actor.alive:
+        if node.engine is None:
             return
-        began = self._server.now.timestamp()
+        began, stopped = self._server.now.timestamp(), node.actor
         await node.stop()
+        if node.actor is not stopped:  # killed, and started again by whoever did that
+            return
         node.start()
         self.noted.append(Fault("SIGTERM", node.name, began, self._server.now.timestamp() + 0.2))
 

@@ -1,6 +1,7 @@
 """A database for histories: the schema, made while `now()` means the virtual clock, and a tenant."""
 
 import asyncio
+from random import Random
 
 import psycopg
 
@@ -24,8 +25,6 @@ def prepare(dsn: str) -> None:
 
 
 async def _make_schema(dsn: str) -> None:
-    from random import Random
-
     database = Database(dsn, name="simulator", size=1)
     await database.open()
     async with database.connection() as connection:

@@ -171,8 +171,15 @@ class Dispatcher:
         return None
 
     async def _still_overlaps(self, held: Held) -> bool:
-        async with self._context.database.connection() as connection:
-            return bool(await runs.still_overlapping(connection, [(held.run.job_id, held.run.run_id)]))
+        """Whether an earlier run of the job is alive still; one that has ended and waits for its record is not."""
+        while True:
+            async with self._context.database.connection() as connection:
+                if not await runs.still_overlapping(connection, [(held.run.job_id, held.run.run_id)]):
+                    return False
+            recording = self._context.held.in_phase(Phase.RECORDING)
+            if not any(other.run.job_id == held.run.job_id and other is not held for other in recording):
+                return True
+            await self._recorder.wait_until_idle()
 
     async def _send(self, held: Held, secret: bytes, started_at: datetime) -> AttemptResult:
         run = held.run

@@ -1,0 +1,70 @@
+"""Thousands of histories on virtual time: the engine's own code, crashes at every await, judged by the checker."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+import structlog
+
+from countwheel.embedded.supervisor import EmbeddedPostgres
+from countwheel.engine.node import Node
+from countwheel.engine.recovery import Recovery
+from harness import fresh_database
+from simulator.many import play_many
+from simulator.play import play
+from simulator.prepare import prepare
+
+HISTORIES = 2_000
+
+
+@pytest.fixture(scope="module")
+def virtual(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """A database on virtual time."""
+    with fresh_database(cluster, "template1") as dsn:
+        prepare(dsn)
+        yield dsn
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """What the nodes of a history have to say is not for the test's output."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    yield
+    structlog.reset_defaults()
+
+
+def test_thousands_of_histories_keep_every_promise(virtual: str, report_line: Callable[[str], None]) -> None:
+    """Each seed is another history; one that breaks a promise is named with the command that plays it again."""
+    summary = play_many(virtual, range(HISTORIES))
+    report_line(summary.text())
+    assert summary.histories == HISTORIES
+    assert not summary.failed, summary.text()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_seed_is_one_history(virtual: str) -> None:
+    """Played twice it is the same to the last receipt; another seed is another history."""
+    with psycopg.connect(virtual, autocommit=True) as connection:
+        digests = [play(connection, seed).digest for seed in (7, 7, 8)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+async def _nobody_takes_over(_self: Recovery) -> float:
+    return 3600.0
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("owner", "name", "broken"),
+    [
+        (Node, "has_lease", lambda _self: True),
+        (Recovery, "run_once", _nobody_takes_over),
+    ],
+)
+def test_a_prevention_taken_out_is_noticed(
+    virtual: str, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, broken: Callable[..., object]
+) -> None:
+    """Without the lease check, or without recovery, some seed of the first hundred breaks a promise."""
+    monkeypatch.setattr(owner, name, broken)
+    with psycopg.connect(virtual, autocommit=True) as connection:
+        assert any(not play(connection, seed).verdict.passed for seed in range(100))
