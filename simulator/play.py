@@ -28,7 +28,7 @@ from simulator.target import Target
 partitions.PARENTS = ()  # type: ignore[assignment] # as many as there are
 
 BEGAN = datetime(2026, 11, 24, 9, 0, 0, 123_000, tzinfo=UTC)
-ACT_SECONDS = 2.5
+ACT_SECONDS = 2.2
 _CALM_SECONDS = 0.3
 LIMITS = Limits(
     look_ahead=SETTINGS.look_ahead_seconds, lease=SETTINGS.lease_seconds, detection=1.0, drain=0.6, punctual=1.6
@@ -87,7 +87,7 @@ async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
     server = Server(connection, BEGAN, random)
     (tenant_id,) = connection.execute("SELECT tenant_id FROM tenants").fetchone() or (UUID(int=0),)
     target = Target(server)
-    nodes = [SimNode(number + 1, server, target) for number in range(random.choice((1, 2, 2, 2, 3)))]
+    nodes = [SimNode(number + 1, server, target) for number in range(random.choice((1, 2, 2, 2, 2, 3)))]
     clients = Clients(server, tenant_id)
     faults = _Faults(server, nodes)
     for node in nodes:

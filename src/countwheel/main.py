@@ -10,7 +10,10 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
+from uuid import UUID
 
 import structlog
 import uvloop
@@ -30,15 +33,18 @@ from countwheel.config import SettingError, Settings
 from countwheel.delivery.guard import Guard
 from countwheel.delivery.sender import AiohttpSender
 from countwheel.demo import schedule_demo
+from countwheel.domain.audit import Scope
 from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
 from countwheel.embedded.private_file import keep
+from countwheel.embedded.running import dsn_of_running
 from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
 from countwheel.logs import configure_logging
-from countwheel.store import access, migrate
+from countwheel.store import access, audit, migrate
+from countwheel.store.audit import FoundOfJob, Question
 from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.store.database_time import DatabaseClock
 from countwheel.store.nodes import Identity
@@ -59,6 +65,19 @@ class CannotStartError(Exception):
     """What keeps the server from starting, and what to do about it."""
 
 
+class AuditReport(Protocol):
+    """Who is told what an audit finds."""
+
+    def begin(self, jobs: int) -> None:
+        """Take note of how many jobs are audited."""
+
+    def take(self, answer: FoundOfJob) -> None:
+        """Take a finding in."""
+
+    def end(self, start: datetime, end: datetime) -> int:
+        """Say how it stands and return the exit code."""
+
+
 def run_dev(*, demo: bool) -> int:
     """Run `countwheel dev` and return its exit code."""
     return _run(lambda settings: _dev(settings, demo=demo), development=True)
@@ -72,6 +91,16 @@ def run_serve(*, roles: Sequence[str] = ROLES, workers: int = 1) -> int:
 def run_migrate() -> int:
     """Run `countwheel db migrate` and return its exit code."""
     return _run(_migrate, development=False)
+
+
+def run_audit(
+    *, start: datetime | None, end: datetime | None, job_id: UUID | None, late_ms: float, report: AuditReport
+) -> int:
+    """Run `countwheel audit` and return its exit code."""
+    return _run(
+        lambda settings: _audit(settings, (start, end), job_id, timedelta(milliseconds=late_ms), report),
+        development=False,
+    )
 
 
 def run_status() -> int:
@@ -174,6 +203,29 @@ async def _require_current_schema(database: Database) -> None:
     if not status.is_current:
         missing = ", ".join(map(str, status.missing))
         raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
+
+
+async def _audit(
+    settings: Settings,
+    span: tuple[datetime | None, datetime | None],
+    job_id: UUID | None,
+    late_after: timedelta,
+    report: AuditReport,
+) -> int:
+    dsn = settings.database_url or dsn_of_running(settings.data_dir.absolute())
+    async with _database(dsn, "audit", 1) as database:
+        await _require_current_schema(database)
+        async with database.transaction() as connection:
+            now = await audit.begin(connection)
+            end = min(span[1] or now, now)
+            start = span[0] or end - timedelta(days=1)
+            if start >= end:
+                raise CannotStartError("--from must be before --to")
+            question = Question(Scope(start, end, now, late_after), job_id=job_id)
+            report.begin(await audit.count_jobs(connection, question))
+            async for answer in audit.audit_jobs(connection, question):
+                report.take(answer)
+    return report.end(start, end)
 
 
 async def _migrate(settings: Settings) -> int:

@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from countwheel.api import docs_page, health, job_changes, jobs, nodes, runs, tokens, unknown_runs
+from countwheel.api import audit, docs_page, health, job_changes, jobs, nodes, runs, tokens, unknown_runs
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
 from countwheel.api.routing import Guarded, Open, Operation, answered, routes
@@ -23,6 +23,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}/pause": {"POST": Guarded(job_changes.pause_job, JOBS_WRITE)},
     "/v1/jobs/{jobId}/resume": {"POST": Guarded(job_changes.resume_job, JOBS_WRITE)},
+    "/v1/jobs/{jobId}/audit": {"GET": Guarded(audit.audit_job, RUNS_READ)},
     "/v1/jobs/{jobId}/run/": {
         "GET": Guarded(runs.list_runs, RUNS_READ),
     },

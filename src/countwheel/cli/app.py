@@ -43,6 +43,34 @@ def serve(
 
 
 @app.command
+def audit(
+    *,
+    from_: Annotated[str | None, Parameter(name="--from", help="Begin here (RFC 3339, or a date); a day ago.")] = None,
+    to: Annotated[str | None, Parameter(help="End here; now.")] = None,
+    job: Annotated[str | None, Parameter(help="Only this job; all of them.")] = None,
+    late_ms: Annotated[float, Parameter(help="What counts as late.")] = 1000.0,
+    verbose: Annotated[bool, Parameter(help="Print everything that did not simply run.")] = False,
+) -> None:
+    """Compare what should have been with what is on record. Exit code 0 only if nothing is missing or doubled.
+
+    Reads the database of COUNTWHEEL_DATABASE_URL, or of the `countwheel dev` that runs on COUNTWHEEL_DATA_DIR.
+    """
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+    from countwheel.cli.audit import BadOptionError, Report, read_instant, read_job  # noqa: PLC0415 (quick --help)
+
+    try:
+        start = read_instant("--from", from_) if from_ is not None else None
+        end = read_instant("--to", to) if to is not None else None
+        job_id = read_job(job) if job is not None else None
+    except BadOptionError as error:
+        print(f"countwheel: {error}", file=sys.stderr)  # noqa: T201 (the terminal is where this belongs)
+        sys.exit(2)
+    sys.exit(
+        composition.run_audit(start=start, end=end, job_id=job_id, late_ms=late_ms, report=Report(verbose=verbose))
+    )
+
+
+@app.command
 def token(
     *, scope: Annotated[str | None, Parameter(help="Scopes, with spaces between; all by default.")] = None
 ) -> None:
