@@ -3,9 +3,12 @@
 import argparse
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 
+from chaos import drills
+from chaos.failover import play_failover
 from chaos.mutations import HARMLESS, MUTATIONS
 from chaos.round import RoundPlan, play
 from checker.report import Verdict
@@ -20,6 +23,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--load", type=float, default=1.0, help="factor on the number of jobs (default 1)")
     parser.add_argument("--mutations", action="store_true", help="take each prevention out once: all must be caught")
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="take one prevention out")
+    parser.add_argument("--failover", action="store_true", help="kill the primary under 500 runs/s")
+    parser.add_argument("--drills", action="store_true", help="one fault under a steady load, in figures")
     parser.add_argument("--keep", type=Path, help="keep the history in this file, for python -m checker")
     return parser.parse_args()
 
@@ -29,6 +34,10 @@ def main() -> int:
     given = _parse()
     if given.mutations:
         return _all_mutations(given)
+    if given.drills:
+        return _drills()
+    if given.failover:
+        return _failover(given)
     seeds = given.seed or [int(time())]
     passed = True
     for seed in seeds:
@@ -53,6 +62,32 @@ def _play(given: argparse.Namespace, seed: int, mutation: str, seconds: float) -
         say=lambda line: print(f"  {line}", file=sys.stderr, flush=True),
     )
     return asyncio.run(play(plan))
+
+
+def _drills() -> int:
+    """Play every drill, and print its figures."""
+    passed = True
+    played = (
+        drills.kill,
+        partial(drills.kill, blind=False),
+        drills.restart,
+        drills.stop,
+        partial(drills.drain, 1),
+        partial(drills.drain, 4),
+    )
+    for drill in played:
+        done = asyncio.run(drill())
+        print(done.text(), flush=True)
+        passed &= done.verdict.passed
+    return 0 if passed else 1
+
+
+def _failover(given: argparse.Namespace) -> int:
+    """Kill the primary under load, and say how long nothing was called."""
+    done = asyncio.run(play_failover(rate=500 * given.load, seconds=min(given.seconds, 30)))
+    print(f"promoted after {done.promoted_after_seconds:.2f} s, without dispatch {done.without_dispatch_seconds:.2f} s")
+    print(done.verdict.text())
+    return 0 if done.verdict.passed else 1
 
 
 def _all_mutations(given: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ not come is repeated at other nodes, with the same key; only when it is given up
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -70,6 +70,17 @@ class Clients:
     def stop(self) -> None:
         """Begin nothing new; what is under way is finished."""
         self._stopping.set()
+
+    async def create_all(self, schedules: Sequence[Schedule], path: str, clients: int = 16) -> None:
+        """Create a job for each schedule, as a number of clients would, and return when all are acknowledged."""
+        waiting = iter(schedules)
+
+        async def client() -> None:
+            for schedule in waiting:
+                await self._create(schedule, path, hold=False)
+
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
+            await asyncio.gather(*(client() for _ in range(clients)))
 
     async def _recurring(self, cron: str, path: str) -> None:
         """Live the life of one recurring job after another."""

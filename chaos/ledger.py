@@ -15,7 +15,8 @@ _ROWS = f"""
     SELECT {_LABEL} AS label, h.job_id::text, h.run_id::text, h.status, {_MS.format("h.scheduled_for")} AS scheduled_ms,
         {_SECONDS.format("h.finished_at")} AS finished_at, h.fence, h.attempt,
         {_SECONDS.format("h.started_at")} AS started_at, coalesce(h.error, '') AS error, h.occurrences,
-        {_MS.format("h.superseded_by")} AS superseded_ms, coalesce(h.resolution, '') AS resolution
+        {_MS.format("h.superseded_by")} AS superseded_ms, coalesce(h.resolution, '') AS resolution,
+        coalesce(h.node_id, '') AS node
     FROM run_history h JOIN jobs j USING (job_id)
 """
 _ATTEMPTS = f"SELECT run_id::text, fence, {_SECONDS.format('finished_at')} AS finished_at, error FROM attempts"

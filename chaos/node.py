@@ -1,7 +1,8 @@
-"""A node under test: `python -m chaos.node serve ...` is `countwheel serve ...` with two things changed.
+"""A node under test: `python -m chaos.node serve ...` is `countwheel serve ...` with a few things changed.
 
 Its wall clock can be stepped from outside, through the clock that is injected anyway: CHAOS_CLOCK names a file with the
-offset in seconds. CHAOS_MUTATION names a prevention to take out (see mutations.py).
+offset in seconds. CHAOS_MUTATION names a prevention to take out (see mutations.py). With CHAOS_BLIND set the node does
+not know its machine: its death is found out by its lease alone, as between machines.
 """
 
 import mmap
@@ -37,6 +38,8 @@ def set_offset(path: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    if os.environ.get("CHAOS_BLIND"):
+        composition.machine_id = lambda: None  # type: ignore[attr-defined] # as if its peers ran on other machines
     composition.SystemClock = SteppedClock  # type: ignore[attr-defined] # the one seam: the composition root chooses the clock
     mutations.apply(os.environ.get("CHAOS_MUTATION", ""))
     main()

@@ -51,6 +51,8 @@ class Sink:
         chance = self._random.random()
         if path.startswith("/long"):
             await asyncio.sleep(1.0 + 2.0 * chance)
+        elif path.startswith("/fifty"):
+            await asyncio.sleep(0.05)
         await self._answering.wait()
         if transport.is_closing():
             self.note(receipt)

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -35,7 +35,9 @@ _START_SECONDS = 60.0
 class NodeProcess:
     """One node that can be killed, frozen and stepped."""
 
-    def __init__(self, number: int, folder: Path, dsn: str, mutation: str) -> None:
+    def __init__(
+        self, number: int, folder: Path, dsn: str, mutation: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = f"node-{number}"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -54,6 +56,8 @@ class NodeProcess:
             "PYTHONPATH": str(_ROOT),
             "CHAOS_CLOCK": str(self._clock),
             "CHAOS_MUTATION": mutation,
+            "CHAOS_BLIND": "1" if number % 2 == 0 else "",
+            **(environment or {}),
         }
         self.process: asyncio.subprocess.Process | None = None
         self.step_clock(0.0)
@@ -150,35 +154,15 @@ class Stage:
         except psycopg.Error:
             return False
 
-    async def prepare(self, *, seed: int, nodes: int, mutation: str) -> None:
+    async def prepare(self, *, seed: int, nodes: int, mutation: str, environment: Mapping[str, str]) -> None:
         """Make the schema, a client, the sink and the nodes."""
         self._watch()
         await self.proxy.start()
-        await self._make_schema(mutation)
-        self.sink = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "chaos.sink", str(self.receipts_file), str(seed)),
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        if self.sink.stdout is None:
-            raise RuntimeError("the sink says nothing")
-        self.sink_url = f"http://127.0.0.1:{int(await self.sink.stdout.readline())}"
+        self.credentials = await make_schema(self.postgres.dsn, mutation)
+        self.sink, self.sink_url = await start_sink(self.receipts_file, seed)
         dsn = f"{self.postgres.dsn} host=127.0.0.1 port={self.proxy.port}"
-        self.nodes = [NodeProcess(number + 1, self.folder, dsn, mutation) for number in range(nodes)]
+        self.nodes = [NodeProcess(number + 1, self.folder, dsn, mutation, environment) for number in range(nodes)]
         await asyncio.gather(*(node.start() for node in self.nodes))
-
-    async def _make_schema(self, mutation: str) -> None:
-        database = Database(self.postgres.dsn, name="chaos", size=1)
-        await database.open()
-        async with database.connection() as connection:
-            await migrate.apply_migrations(connection)
-            for statement in mutations.SCHEMA.get(mutation, ()):
-                await connection.execute(statement.encode())
-        sealer, chance = Sealer(_SECRET_KEY, SystemChance()), SystemChance()
-        await bootstrap.ensure_tenant(database, sealer, chance, SystemClock().now())
-        self.credentials = await bootstrap.create_client(database, chance, name="chaos")
-        await database.close()
 
     async def clear(self) -> None:
         """End everything."""
@@ -194,16 +178,44 @@ class Stage:
         await self.postgres.stop()
 
 
+async def make_schema(dsn: str, mutation: str) -> tuple[str, str]:
+    """Make the schema and a tenant, and return the credentials of a client."""
+    database = Database(dsn, name="chaos", size=1)
+    await database.open()
+    async with database.connection() as connection:
+        await migrate.apply_migrations(connection)
+        for statement in mutations.SCHEMA.get(mutation, ()):
+            await connection.execute(statement.encode())
+    sealer, chance = Sealer(_SECRET_KEY, SystemChance()), SystemChance()
+    await bootstrap.ensure_tenant(database, sealer, chance, SystemClock().now())
+    credentials = await bootstrap.create_client(database, chance, name="chaos")
+    await database.close()
+    return credentials
+
+
+async def start_sink(receipts: Path, seed: int) -> tuple[asyncio.subprocess.Process, str]:
+    """Start the target, and return it with its URL."""
+    sink = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chaos.sink", str(receipts), str(seed)),
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    if sink.stdout is None:
+        raise RuntimeError("the sink says nothing")
+    return sink, f"http://127.0.0.1:{int(await sink.stdout.readline())}"
+
+
 @asynccontextmanager
-async def stage(*, seed: int, nodes: int = 3, mutation: str = "") -> AsyncIterator[Stage]:
-    """Lend a stage until the block ends, however it ends."""
+async def stage(*, seed: int, nodes: int = 3, mutation: str = "", **environment: str) -> AsyncIterator[Stage]:
+    """Lend a stage until the block ends, however it ends. `environment` is for the nodes."""
     folder = Path(tempfile.mkdtemp(prefix="countwheel-chaos-"))
     postgres = EmbeddedPostgres(folder / "data", SystemClock(), progress=lambda _: None)
     socket_path = folder / "data" / "socket" / ".s.PGSQL.5432"
     built = Stage(folder, postgres, Proxy(lambda: socket_path, Random(seed)))
     try:
         await postgres.start()
-        await built.prepare(seed=seed, nodes=nodes, mutation=mutation)
+        await built.prepare(seed=seed, nodes=nodes, mutation=mutation, environment=environment)
         yield built
     finally:
         await built.clear()

@@ -68,6 +68,7 @@ class Row(msgspec.Struct):
     occurrences: int = 1
     superseded_ms: int | None = None
     resolution: str = ""
+    node: str = ""
 
 
 class Attempt(msgspec.Struct):

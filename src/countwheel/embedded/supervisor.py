@@ -28,6 +28,7 @@ _STOP_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 0.02
 _MAX_LOG_BYTES = 10 * 1_048_576
 _STATUS_LINE = 7
+_TAKES_CONNECTIONS = frozenset({"ready", "standby"})
 _UNFINISHED = "postgres.unfinished-"
 _BACKOFF_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
@@ -215,7 +216,7 @@ class EmbeddedPostgres:
         """Whether the postmaster has written that it takes connections."""
         with contextlib.suppress(OSError):
             lines = (self._cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-            return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
+            return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() in _TAKES_CONNECTIONS
         return False
 
     async def _has_ended(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
