@@ -43,7 +43,7 @@ class Drill:
 
 
 async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True) -> Drill:
-    """kill -9 of one of two nodes under load. `blind`: as if they were on two machines, found out by the lease alone."""
+    """kill -9 of one of two nodes under load; `blind`: as if on two machines, found out by the lease alone."""
 
     async def act(on: Stage) -> None:
         await on.nodes[0].kill()
@@ -56,7 +56,7 @@ async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True) ->
         verdict,
         history,
         {
-            "longest lateness": f"{_longest_ms(history):.0f} ms (lease {LEASE_SECONDS:.0f} s)",
+            "longest lateness": f"{longest_ms(history):.0f} ms (lease {LEASE_SECONDS:.0f} s)",
             "the other node's own runs p99": f"{_p99(survivor):.1f} ms",
         },
     )
@@ -83,7 +83,7 @@ async def stop(rate: float = 500, seconds: float = 10) -> Drill:
         await on.nodes[0].ended()
 
     history = await _under_load("SIGTERM", _steady(rate, seconds), act, nodes=2, path="/ok")
-    return Drill("stop", judge(history), history, {"longest lateness": f"{_longest_ms(history):.1f} ms"})
+    return Drill("stop", judge(history), history, {"longest lateness": f"{longest_ms(history):.1f} ms"})
 
 
 async def drain(nodes: int, jobs: int = 8_000, concurrency: int = 256) -> Drill:
@@ -141,12 +141,10 @@ async def _under_load(
 
 
 async def _until_all_ended(on: Stage) -> None:
-    async with (
-        asyncio.timeout(60),
-        await psycopg.AsyncConnection.connect(on.postgres.dsn, autocommit=True) as connection,
-    ):
-        while await (await connection.execute("SELECT FROM runs LIMIT 1")).fetchone() is not None:
-            await asyncio.sleep(0.05)
+    async with await psycopg.AsyncConnection.connect(on.postgres.dsn, autocommit=True) as connection:
+        async with asyncio.timeout(60):
+            while await (await connection.execute("SELECT FROM runs LIMIT 1")).fetchone() is not None:
+                await asyncio.sleep(0.05)
 
 
 def _nodes_of(history: History) -> list[str]:
@@ -161,7 +159,8 @@ def _lateness_ms(history: History, of_node: str) -> list[float]:
     return sorted(_late_ms(receipt) for receipt in history.receipts if receipt.run_id in own)
 
 
-def _longest_ms(history: History) -> float:
+def longest_ms(history: History) -> float:
+    """Return the longest lateness of any run's first receipt."""
     first: dict[str, float] = {}
     for receipt in history.receipts:
         first[receipt.run_id] = min(_late_ms(receipt), first.get(receipt.run_id, float("inf")))
