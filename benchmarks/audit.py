@@ -35,8 +35,8 @@ _FILL = """
     INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         attempt, lost_attempts, fence, http_status)
     SELECT job_id,
-        (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || substr(md5(job_id::text), 13))::uuid, tenant_id,
-        'schedule', 'SUCCEEDED', at, at, at, at, 1, 0, 1, 200
+        (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || substr(md5(job_id::text), 13))::uuid,
+        tenant_id, 'schedule', 'SUCCEEDED', at, at, at, at, 1, 0, 1, 200
     FROM (
         SELECT job_id, tenant_id, schedule_oneoff::timestamptz AS at FROM jobs WHERE schedule_oneoff IS NOT NULL
         UNION ALL
