@@ -2,6 +2,9 @@
 
 Each label is one job and belongs to one client, so that operations on it never overlap. An operation whose answer does
 not come is repeated at other nodes, with the same key; only when it is given up does it stay unknown.
+
+Changes name the version that they change (If-Match): a request that is stuck in a frozen node must not be carried out
+when that thaws, after later ones.
 """
 
 import asyncio
@@ -27,10 +30,10 @@ _LAST_OPERATION = 16
 class Plan:
     """How many jobs of each kind there are at a time."""
 
-    every_second: int = 30
+    every_second: int = 20
     every_few_seconds: int = 60
-    long_running: int = 16
-    one_offs_a_second: float = 30.0
+    long_running: int = 12
+    one_offs_a_second: float = 45.0
 
     def scaled(self, factor: float) -> "Plan":
         """Return a plan with `factor` times the load."""
@@ -62,8 +65,8 @@ class Clients:
         """Work until `stop`."""
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
             workers = [self._recurring("* * * * * *", "/flaky") for _ in range(plan.every_second)]
-            workers += [self._recurring(f"*/{2 + n % 5} * * * * *", "/ok") for n in range(plan.every_few_seconds)]
-            workers += [self._recurring("*/3 * * * * *", "/long") for _ in range(plan.long_running)]
+            workers += [self._recurring(self._every(2 + n % 5), "/ok") for n in range(plan.every_few_seconds)]
+            workers += [self._recurring(self._every(3), "/long") for _ in range(plan.long_running)]
             workers += [self._one_offs(plan.one_offs_a_second / 4) for _ in range(4)]
             await asyncio.gather(*workers)
 
@@ -81,6 +84,10 @@ class Clients:
 
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
             await asyncio.gather(*(client() for _ in range(clients)))
+
+    def _every(self, seconds: int) -> str:
+        """Return a schedule of every few seconds, with an offset: all at one second would measure the machine."""
+        return f"{self._random.randrange(seconds)}-59/{seconds} * * * * *"
 
     async def _recurring(self, cron: str, path: str) -> None:
         """Live the life of one recurring job after another."""
@@ -102,14 +109,31 @@ class Clients:
         match self._random.choices(("leave", "amend", "pause", "cancel"), (5, 2, 1, 2))[0]:
             case "amend":
                 changed = self._random.choice((cron, "*/4 * * * * *", "1-59/2 * * * * *"))
-                operation = Operation("amend", label, time(), schedule=Schedule(cron=changed))
-                await self._operate(operation, "PATCH", f"/v1/jobs/{job_id}", {"schedule_recurring": changed})
+                operation = Operation("amend", label, 0.0, schedule=Schedule(cron=changed))
+                await self._amend(operation, job_id, "", {"schedule_recurring": changed})
             case "pause":
-                await self._operate(Operation("pause", label, time()), "POST", f"/v1/jobs/{job_id}/pause")
+                await self._amend(Operation("pause", label, 0.0), job_id, "/pause", {"status": "PAUSED"})
                 await self._pause(self._random.uniform(1, 4))
-                await self._operate(Operation("resume", label, time()), "POST", f"/v1/jobs/{job_id}/resume")
+                await self._amend(Operation("resume", label, 0.0), job_id, "/resume", {"status": "ACTIVE"})
             case "cancel":
                 await self._cancel_next(label, job_id)
+
+    async def _amend(self, operation: Operation, job_id: str, verb: str, wanted: dict[str, Any]) -> None:
+        """Change the version of a job that was read just now, and no other."""
+        path = f"/v1/jobs/{job_id}"
+        status, job = await self._send("GET", path, None, None)
+        if status != _OK:
+            return
+        operation.invoked_at = time()
+        method, body = ("POST", None) if verb else ("PATCH", wanted)
+        done = await self._operate(operation, method, path + verb, body, {"If-Match": job["etag"]})
+        if done is not None or operation.outcome != "unknown":
+            return
+        # An earlier try may have gone through and made the later ones fail: the job tells, and no try can come after.
+        now = await self._read(path)
+        if now is not None and now["etag"] != job["etag"]:
+            as_wanted = all(now.get(name) == value for name, value in wanted.items())
+            operation.answered_at, operation.outcome = time(), "ok" if as_wanted else "fail"
 
     async def _cancel_next(self, label: str, job_id: str) -> None:
         found = await self._read(f"/v1/jobs/{job_id}")
@@ -194,7 +218,7 @@ class Clients:
                 if response.status == _UNAUTHORIZED:
                     self._token = ""
                     return 0, {}
-                return response.status, await response.json(content_type=None)
+                return response.status, await response.json(content_type=None) | {"etag": response.headers.get("ETag")}
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
             return 0, {}
 
