@@ -22,6 +22,8 @@ from chaos.stage import LEASE_SECONDS, Stage, stage
 from checker.history import Fault, History, Limits, Receipt, Schedule
 from checker.report import Verdict, judge
 
+LIMITS = Limits(lease=LEASE_SECONDS)
+
 _LEAD_SECONDS = 2.0
 _CREATES_A_SECOND = 600
 
@@ -42,13 +44,15 @@ class Drill:
         return f"{self.name}: {figures}, repeats {dict(self.verdict.repeats)}{broken}"
 
 
-async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True) -> Drill:
+async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True, limits: Limits = LIMITS) -> Drill:
     """kill -9 of one of two nodes under load; `blind`: as if on two machines, found out by the lease alone."""
 
     async def act(on: Stage) -> None:
         await on.nodes[0].kill()
 
-    history = await _under_load("kill -9", _steady(rate, seconds), act, nodes=2, path="/ok", CHAOS_BLIND="1" * blind)
+    history = await _under_load(
+        "kill -9", _steady(rate, seconds), act, nodes=2, path="/ok", limits=limits, CHAOS_BLIND="1" * blind
+    )
     survivor = _lateness_ms(history, of_node=_nodes_of(history)[-1])
     verdict = judge(history)
     return Drill(
@@ -62,27 +66,27 @@ async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True) ->
     )
 
 
-async def restart(runs: int = 2_000, seconds: float = 4) -> Drill:
+async def restart(runs: int = 2_000, seconds: float = 4, *, limits: Limits = LIMITS) -> Drill:
     """kill -9 of the only node in the middle of a burst to a target that answers after 50 ms; a restart at once."""
 
     async def act(on: Stage) -> None:
         await on.nodes[0].kill()
         await on.nodes[0].start()
 
-    history = await _under_load("kill -9", _steady(runs / seconds, seconds), act, nodes=1, path="/fifty")
+    history = await _under_load("kill -9", _steady(runs / seconds, seconds), act, nodes=1, path="/fifty", limits=limits)
     killed_at = history.faults[0].began
     done_at = max(row.finished_at for row in history.rows)
     return Drill("restart", judge(history), history, {"all done after the kill": f"{done_at - killed_at:.2f} s"})
 
 
-async def stop(rate: float = 500, seconds: float = 10) -> Drill:
+async def stop(rate: float = 500, seconds: float = 10, *, limits: Limits = LIMITS) -> Drill:
     """SIGTERM of one of two nodes under load."""
 
     async def act(on: Stage) -> None:
         on.nodes[0].send(signal.SIGTERM)
         await on.nodes[0].ended()
 
-    history = await _under_load("SIGTERM", _steady(rate, seconds), act, nodes=2, path="/ok")
+    history = await _under_load("SIGTERM", _steady(rate, seconds), act, nodes=2, path="/ok", limits=limits)
     return Drill("stop", judge(history), history, {"longest lateness": f"{longest_ms(history):.1f} ms"})
 
 
@@ -91,7 +95,7 @@ async def drain(nodes: int, jobs: int = 8_000, concurrency: int = 256) -> Drill:
     due = time() + _LEAD_SECONDS * 3 + jobs / _CREATES_A_SECOND
     schedules = [Schedule(at_ms=int(due * 1000))] * jobs
     history = await _under_load(
-        "", schedules, None, nodes=nodes, path="/ok", COUNTWHEEL_CONCURRENCY=str(concurrency // nodes)
+        "", schedules, None, nodes=nodes, path="/ok", limits=LIMITS, COUNTWHEEL_CONCURRENCY=str(concurrency // nodes)
     )
     history.limits = Limits(lease=LEASE_SECONDS, punctual=60.0)  # a burst takes its time: that is what is measured
     done_at = max(row.finished_at for row in history.rows)
@@ -113,11 +117,12 @@ async def _under_load(
     *,
     nodes: int,
     path: str,
+    limits: Limits,
     **environment: str,
 ) -> History:
     """Create jobs, do something when a third of them are due, wait until all have ended, and return what was seen."""
     first, last = (min(s.at_ms or 0 for s in schedules) / 1000, max(s.at_ms or 0 for s in schedules) / 1000)
-    history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=Limits(lease=LEASE_SECONDS))
+    history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
     async with stage(seed=1, nodes=nodes, **environment) as on:
         clients = Clients(lambda: [node.url for node in on.nodes], on.credentials, on.sink_url, Random(1))
         await clients.create_all(schedules, path)

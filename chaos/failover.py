@@ -68,11 +68,12 @@ async def _stage(nodes: int) -> AsyncIterator[_Stage]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def play_failover(*, rate: float, seconds: float, nodes: int = 2) -> Failover:
+async def play_failover(*, rate: float, seconds: float, nodes: int = 2, punctual_seconds: float = 0.05) -> Failover:
     """Let `rate` runs a second be due over `seconds`, and kill the primary after a third of the time."""
     async with _stage(nodes) as on:
         clients = Clients(lambda: [node.url for node in on.nodes], on.credentials, on.sink_url, Random(1))
-        history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=Limits(lease=LEASE_SECONDS, drain=8.0))
+        limits = Limits(lease=LEASE_SECONDS, drain=8.0, punctual=punctual_seconds)
+        history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
         count = int(rate * seconds)
         first = time() + _LEAD_SECONDS + count / 700
         await clients.create_all([Schedule(at_ms=int((first + n / rate) * 1000)) for n in range(count)], "/ok")

@@ -17,7 +17,6 @@ from chaos.stage import LEASE_SECONDS, Stage, stage
 from checker.history import History, Limits, Receipt
 from checker.report import Verdict, judge
 
-LIMITS = Limits(lease=LEASE_SECONDS)
 _CALM_SECONDS = 5.0
 """After the last fault the clients go on for so long: the system must work again, not only stand."""
 
@@ -36,6 +35,8 @@ class RoundPlan:
     frozen: bool = False
     mutation: str = ""
     load: float = 1.0
+    punctual_seconds: float = 0.05
+    """How late a run may be where no fault is near."""
     keep: Path | None = None
     """Where to keep the history, for `python -m checker`."""
     say: Callable[[str], None] = field(default=lambda _: None)
@@ -47,7 +48,8 @@ async def play(plan: RoundPlan) -> Verdict:
         random = Random(plan.seed)
         clients = Clients(lambda: [node.url for node in on.nodes], on.credentials, on.sink_url, random)
         faults = Faults(on, Random(plan.seed + 1))
-        history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=LIMITS)
+        limits = Limits(lease=LEASE_SECONDS, punctual=plan.punctual_seconds)
+        history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
         stalls = asyncio.create_task(faults.watch_for_stalls())
         working = asyncio.create_task(clients.run(Plan().scaled(plan.load)))
         if plan.fault_every_seconds:
@@ -63,7 +65,7 @@ async def play(plan: RoundPlan) -> Verdict:
         clients.stop()
         await working
         plan.say("settling")
-        await asyncio.sleep(LIMITS.recovery + 1)
+        await asyncio.sleep(limits.recovery + 1)
         stalls.cancel()
         with suppress(asyncio.CancelledError):
             await stalls

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import aiohttp
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from countwheel.engine import engine
 from countwheel.testing import WebhookReceiver
 from harness import Node, dev_server, eventually, running_node, soon
 
@@ -78,8 +80,11 @@ async def test_a_killed_postgres_is_survived(tmp_path: Path, receiver: WebhookRe
         assert receiver.calls_by_run() == dict.fromkeys(jobs, 1)
 
 
-async def test_a_node_stops_without_its_database(dsn: str, receiver: WebhookReceiver) -> None:
+async def test_a_node_stops_without_its_database(
+    dsn: str, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A graceful stop while the database is away ends all the same; the lease lets the peers take over."""
+    monkeypatch.setattr(engine, "_LAST_THING_SECONDS", 0.5)
     async with running_node(dsn) as node:
         job = await node.api.create(schedule_oneoff=soon(0.45), job_url=receiver.url)
 

@@ -61,14 +61,14 @@ async def test_two_thousand_runs_survive_three_kills(tmp_path: Path, report_line
     await server.start()
     async with WebhookReceiver(Reply(delay_seconds=0.02)) as receiver:
         try:
-            expected = await _schedule(server.client(), receiver.url)
+            expected = await _schedule(server.client(), receiver.url, SPREAD_SECONDS)
             crashes = [await _crash(server, receiver, after=JOBS * share // 8) for share in (1, 3, 5)]
             await receiver.wait_until(lambda: receiver.calls_by_run().keys() >= expected, 90)
             await _all_recorded(server, expected)
             _check(receiver, expected, crashes, report_line)
 
             receiver.calls.clear()
-            expected = await _schedule(server.client(), receiver.url)
+            expected = await _schedule(server.client(), receiver.url, SPREAD_SECONDS / 4)
             await receiver.wait_until(lambda: receiver.calls_by_run().keys() >= expected, 60)
             await _all_recorded(server, expected)
             assert receiver.calls_by_run() == Counter(dict.fromkeys(expected, 1))
@@ -76,14 +76,14 @@ async def test_two_thousand_runs_survive_three_kills(tmp_path: Path, report_line
             await server.stop()
 
 
-async def _schedule(client: Countwheel, url: str) -> set[str]:
+async def _schedule(client: Countwheel, url: str, spread_seconds: float) -> set[str]:
     """Create the jobs, each at its own moment, and return the ids of their runs."""
     begin = SystemClock().now() + timedelta(seconds=4)
 
     def create(part: range) -> list[str]:
         made = []
         for number in part:
-            at = begin + timedelta(seconds=SPREAD_SECONDS * number / JOBS)
+            at = begin + timedelta(seconds=spread_seconds * number / JOBS)
             job = {"schedule_oneoff": at.isoformat(timespec="milliseconds"), "job_url": url}
             made.append(client.create_job(job)["next_run"]["run_id"])
         return made

@@ -7,8 +7,12 @@ import pytest
 from chaos import drills
 from chaos.failover import play_failover
 from chaos.stage import LEASE_SECONDS
+from checker.history import Limits
 
 Report = Callable[[str], None]
+
+ON_ANY_MACHINE = Limits(lease=LEASE_SECONDS, punctual=1.0)
+"""Tests judge what is lost and doubled; how punctual a quiet machine is, the drills themselves measure."""
 
 
 def longest_seconds(drill: drills.Drill) -> float:
@@ -18,7 +22,7 @@ def longest_seconds(drill: drills.Drill) -> float:
 
 async def test_a_killed_nodes_runs_are_late_by_the_lease_at_most(report_line: Report) -> None:
     """kill -9 of one of two nodes on two machines, under load: lateness up to lease + 2 s, and nothing lost."""
-    drill = await drills.kill(rate=100, seconds=6)
+    drill = await drills.kill(rate=100, seconds=6, limits=ON_ANY_MACHINE)
     report_line(drill.text())
     assert drill.verdict.passed, drill.verdict.text()
     assert longest_seconds(drill) <= LEASE_SECONDS + 2
@@ -26,7 +30,7 @@ async def test_a_killed_nodes_runs_are_late_by_the_lease_at_most(report_line: Re
 
 async def test_a_node_that_is_restarted_at_once_is_back_within_seconds(report_line: Report) -> None:
     """kill -9 in the middle of a burst and a restart: all done within 10 s, repeats only for calls in flight."""
-    drill = await drills.restart(runs=600, seconds=3)
+    drill = await drills.restart(runs=600, seconds=3, limits=ON_ANY_MACHINE)
     report_line(drill.text())
     assert drill.verdict.passed, drill.verdict.text()
     killed_at = drill.history.faults[0].began
@@ -42,7 +46,7 @@ async def test_a_node_that_is_restarted_at_once_is_back_within_seconds(report_li
 
 async def test_a_node_that_is_stopped_makes_no_run_late(report_line: Report) -> None:
     """SIGTERM of one of two nodes under load: what it has not sent is handed over at once; nothing is doubled."""
-    drill = await drills.stop(rate=100, seconds=5)
+    drill = await drills.stop(rate=100, seconds=5, limits=ON_ANY_MACHINE)
     report_line(drill.text())
     assert drill.verdict.passed, drill.verdict.text()
     assert drill.verdict.repeats.total() == 0
@@ -62,7 +66,7 @@ async def test_scenario_asynchronous_replica_promoted_is_avoided_by_a_synchronou
     """kill -9 of the primary under load, promotion of the synchronous standby: the nodes find it by themselves, nothing
     that was acknowledged is lost, every double has its cause.
     """
-    done = await play_failover(rate=100, seconds=6)
+    done = await play_failover(rate=100, seconds=6, punctual_seconds=1.0)
     report_line(
         f"promoted after {done.promoted_after_seconds:.2f} s, without dispatch {done.without_dispatch_seconds:.2f} s"
     )

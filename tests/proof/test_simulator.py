@@ -33,6 +33,7 @@ def quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.mark.timeout(900)  # as long as a slow machine needs
 def test_thousands_of_histories_keep_every_promise(virtual: str, report_line: Callable[[str], None]) -> None:
     """Each seed is another history; one that breaks a promise is named with the command that plays it again."""
     summary = play_many(virtual, range(HISTORIES))

@@ -138,6 +138,20 @@ def test_the_claim_reads_what_is_due_and_nothing_else(filled: psycopg.Connection
     check(generic_plan(filled, text), expected)
 
 
+def test_the_way_past_a_flood_reads_a_few_rows_a_tenant(filled: psycopg.Connection) -> None:
+    """The tenant's own due index leads, to who waits and to what is taken."""
+    (tenant,) = filled.execute("SELECT tenant_id FROM runs LIMIT 1").fetchone() or (None,)
+    waiting = custom_plan(filled, query("tenants_waiting"), {"look_ahead_seconds": 0.5})
+    assert {scan.index for scan in waiting if scan.table == "runs"} == {"runs_due_by_tenant"}
+    assert sum(scan.rows_visited for scan in waiting if scan.table == "runs") <= 2
+    text = query("claim_for_tenants", size=8)
+    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5, "tenant_ids": [tenant]}
+    expected = {"runs": {"runs_due_by_tenant", "runs_pkey"}, "jobs": {"jobs_pkey"}}
+    actual = custom_plan(filled, text, parameters)
+    check(actual, expected)
+    assert sum(scan.rows_visited for scan in actual if scan.index == "runs_due_by_tenant") <= 8
+
+
 @pytest.mark.parametrize("size", [1, 512])
 def test_the_finish_finds_its_rows_by_key(filled: psycopg.Connection, size: int) -> None:
     """The id is the only indexable condition: never the partial indexes of a state."""
