@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from random import Random
 from time import time
 
-import msgspec
 import psycopg
 
 from chaos.clients import Clients
-from chaos.ledger import read_ledger
+from chaos.ledger import read_ledger, read_receipts
 from chaos.stage import LEASE_SECONDS, Stage, stage
 from checker.history import Fault, History, Limits, Receipt, Schedule
 from checker.report import Verdict, judge
@@ -140,8 +139,7 @@ async def _under_load(
         await asyncio.to_thread(read_ledger, on.postgres.dsn, history)
         # No run is live: whatever may still take its time has been waited for.
         history.checked_at = time() + history.limits.recovery
-        lines = on.receipts_file.read_bytes().splitlines()
-        history.receipts = [msgspec.json.decode(line, type=Receipt) for line in lines]
+        history.receipts = read_receipts(on.receipts_file)
     return history
 
 

@@ -11,13 +11,11 @@ from pathlib import Path
 from random import Random
 from time import time
 
-import msgspec
-
 from chaos.clients import Clients
-from chaos.ledger import read_ledger
+from chaos.ledger import read_ledger, read_receipts
 from chaos.pair import Pair, pair
 from chaos.stage import LEASE_SECONDS, NodeProcess, make_schema, start_sink
-from checker.history import Fault, History, Limits, Receipt, Schedule
+from checker.history import Fault, History, Limits, Schedule
 from checker.report import Verdict, judge
 
 _LEAD_SECONDS = 2.0
@@ -89,8 +87,7 @@ async def play_failover(*, rate: float, seconds: float, nodes: int = 2, punctual
         history.operations = clients.operations
         await asyncio.to_thread(read_ledger, on.databases.standby.dsn, history)
         history.checked_at = time()
-        lines = (on.folder / "receipts.jsonl").read_bytes().splitlines()
-        history.receipts = [msgspec.json.decode(line, type=Receipt) for line in lines]
+        history.receipts = read_receipts(on.folder / "receipts.jsonl")
     arrivals = sorted(receipt.received_at for receipt in history.receipts)
     gap = max((later - earlier for earlier, later in pairwise(arrivals)), default=0.0)
     return Failover(judge(history), gap, promoted_at - killed_at)

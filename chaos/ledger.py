@@ -1,11 +1,15 @@
-"""What the database says in the end, read with SQL of its own."""
+"""What the database and the target say in the end: the database with SQL of its own, the target by its file."""
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg.rows import class_row
 
-from checker.history import Attempt, History, Job, Live, Row
+from checker.history import Attempt, History, Job, Live, Receipt, Row
+
+_RECEIPT = msgspec.json.Decoder(Receipt)
 
 _LABEL = "(j.job_payload::jsonb ->> 'label')"
 _MS = "round(extract(epoch FROM {}) * 1000)::bigint"
@@ -28,6 +32,12 @@ _LIVE = f"""
 _JOBS = f"""
     SELECT {_LABEL} AS label, j.job_id::text, j.state, j.schedule_recurring IS NOT NULL AS recurring FROM jobs j
 """
+
+
+def read_receipts(file: Path) -> list[Receipt]:
+    """Return what the sink has noted."""
+    lines = file.read_bytes().splitlines() if file.exists() else []
+    return [_RECEIPT.decode(line) for line in lines]
 
 
 def read_ledger(dsn: str, history: History) -> None:

@@ -8,13 +8,11 @@ from pathlib import Path
 from random import Random
 from time import time
 
-import msgspec
-
 from chaos.clients import Clients, Plan
 from chaos.faults import Faults
-from chaos.ledger import read_ledger
+from chaos.ledger import read_ledger, read_receipts
 from chaos.stage import LEASE_SECONDS, Stage, stage
-from checker.history import History, Limits, Receipt
+from checker.history import History, Limits
 from checker.report import Verdict, judge
 
 _CALM_SECONDS = 5.0
@@ -88,7 +86,4 @@ async def _read(on: Stage, history: History) -> None:
     # The ledger first: a receipt that comes after it belongs to a run that is live in it.
     await asyncio.to_thread(read_ledger, on.postgres.dsn, history)
     history.checked_at = time()
-    decoder = msgspec.json.Decoder(Receipt)
-    if on.receipts_file.exists():
-        lines = on.receipts_file.read_bytes().splitlines()
-        history.receipts = [decoder.decode(line) for line in lines]
+    history.receipts = read_receipts(on.receipts_file)

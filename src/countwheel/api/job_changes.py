@@ -22,6 +22,7 @@ from countwheel.api.problems import Problem, invalid_body
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError
 from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amended, define, find_faults
+from countwheel.domain.timestamp import is_local
 from countwheel.store.changes import Amendment, JobChange, LockedJob, changing
 
 
@@ -82,15 +83,13 @@ def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
     faults = api.contract.faults("JobPatch", patch)
     if not isinstance(patch, Mapping):
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
-    of_meaning, _ = find_faults(patch, now=api.clock.now(), target_refusal=api.target_refusal)
+    # What a local time without a zone means can only be said of the whole: the job may have one.
+    oneoff = patch.get("schedule_oneoff")
+    is_half = isinstance(oneoff, str) and is_local(oneoff) and "timezone" not in patch
+    judged = {name: value for name, value in patch.items() if not (is_half and name == "schedule_oneoff")}
+    of_meaning, _ = find_faults(judged, now=api.clock.now(), target_refusal=api.target_refusal)
     pointers = {fault.pointer for fault in faults}
-    # That a local time lacks its zone can only be said of the whole: the job may have one.
-    lacks_zone = isinstance(patch.get("schedule_oneoff"), str) and "timezone" not in patch
-    faults += [
-        fault
-        for fault in of_meaning
-        if fault.pointer not in pointers and not (lacks_zone and "neither offset" in fault.detail)
-    ]
+    faults += [fault for fault in of_meaning if fault.pointer not in pointers]
     if faults:
         raise InvalidError(faults)
     return patch
