@@ -42,6 +42,11 @@ async def test_workers_share_a_port_and_a_dead_one_is_replaced(dsn: str, receive
             await receiver.wait_for(8)
             killed = await _holder(node, jobs)
             os.kill(killed, signal.SIGKILL)
+
+            async def is_gone() -> bool:
+                return not is_running(killed)
+
+            await eventually(is_gone)
             assert await _answers(workers.url, 50) == {200}
             for job in jobs:
                 if await _holder_of(node, job) in {killed, None}:
