@@ -66,6 +66,8 @@ class Clients:
                     await self._amend(label, job_id, self._random.choice(_CRONS))
                 case "pause":
                     await self._move("pause", label, job_id, JobStatus.PAUSED)
+                    if self._random.random() < 0.5:
+                        await self._cancel(label, job_id)
                     await asyncio.sleep(self._random.uniform(0.2, 2))
                     await self._move("resume", label, job_id, JobStatus.ACTIVE)
                 case "cancel":

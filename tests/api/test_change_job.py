@@ -172,6 +172,17 @@ async def test_pause_and_resume_can_be_repeated(node: Node) -> None:
     assert (await node.api.call("POST", f"{path}/pause")).status == 409
 
 
+async def test_a_cancel_while_paused_leaves_the_chain_whole(node: Node) -> None:
+    """The next occurrence is armed all the same: resumed, the job goes on."""
+    job = await node.api.create(schedule_recurring=YEARLY, job_url=NOWHERE)
+    path = f"/v1/jobs/{job['job_id']}"
+    await node.api.call("POST", f"{path}/pause")
+    await node.api.call("DELETE", f"{path}/run/{job['next_run']['run_id']}/")
+    resumed = (await node.api.call("POST", f"{path}/resume")).json
+    assert (resumed["status"], resumed["next_run"]["status"]) == ("ACTIVE", "SCHEDULED")
+    assert resumed["next_run"]["scheduled_for"] > job["next_run"]["scheduled_for"]
+
+
 async def test_a_one_off_job_that_passes_while_paused_is_completed_at_the_resume(node: Node) -> None:
     """It was SKIPPED, and there is nothing left to resume."""
     job = await node.api.create(schedule_oneoff=soon(0.2), job_url=NOWHERE)

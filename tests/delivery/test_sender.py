@@ -68,11 +68,11 @@ async def test_a_dropped_connection_is_never_resent(sender: Sender, receiver: We
 
 
 async def test_a_call_that_may_not_leave_any_more_does_not(sender: Sender, receiver: WebhookReceiver) -> None:
-    """Scenario "node paused past its lease": asked when the connection stands, the last thing before the first byte."""
+    """Scenario "node paused past its lease": asked in the step that writes the first byte; nothing is written."""
     with pytest.raises(RightLostError):
         await sender.send(call(receiver.url), lambda: False)
     assert isinstance(await sender.send(call(receiver.url), lambda: True), Response)
-    assert (len(receiver.calls), receiver.connections_made) == (1, 1)
+    assert len(receiver.calls) == 1
 
 
 async def test_a_timeout_before_there_is_a_connection_was_not_sent(sender: Sender) -> None:

@@ -58,7 +58,8 @@ async def _move(api: ApiParts, request: Request, principal: Principal, start: Jo
     async with _open(api, principal, job_id) as change:
         check_match(change.job.version, wanted)
         if change.job.state == start:
-            nothing_left = end is JobStatus.ACTIVE and not await change.has_live_run()
+            is_one_off = change.job.schedule_oneoff is not None
+            nothing_left = end is JobStatus.ACTIVE and is_one_off and not await change.has_live_run()
             await change.set_state(JobStatus.COMPLETED if nothing_left else end)
     return await _answer(api, principal, job_id)
 

@@ -11,10 +11,9 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from yarl import URL
 
 from countwheel.delivery.guard import Guard
@@ -31,7 +30,7 @@ _AUTOMATIC = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
 MayLeave = Callable[[], bool]
-"""Asked when a connection stands and the next thing is to write: may the call leave still?"""
+"""Asked when the next thing is to write the first byte: may the call leave still?"""
 
 
 def _always() -> bool:
@@ -39,17 +38,18 @@ def _always() -> bool:
 
 
 class RightLostError(Exception):
-    """The call was not to leave any more when its connection stood. Nothing was sent."""
+    """The call was not to leave any more when its first byte was to be written. Nothing was sent."""
 
 
 class _Progress:
-    """How far one call has come. Before it has a connection, TLS included, no byte of the request can have left."""
+    """How far one call has come. Before it is leaving, no byte of the request can have left."""
 
-    __slots__ = ("connected", "may_leave")
+    __slots__ = ("leaving", "may_leave", "right_lost")
 
     def __init__(self, may_leave: MayLeave) -> None:
-        self.connected = False
         self.may_leave = may_leave
+        self.leaving = False
+        self.right_lost = False
 
 
 _PROGRESS: ContextVar[_Progress] = ContextVar("progress")
@@ -103,7 +103,9 @@ class AiohttpSender:
                 head = await _read_head(response)
                 return Response(response.status, head, response.headers.get("Retry-After"))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return _failure(error, call, maybe_sent=progress.connected)
+            if progress.right_lost:
+                raise RightLostError from error
+            return _failure(error, call, maybe_sent=progress.leaving)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -113,7 +115,7 @@ class AiohttpSender:
 
     def _opened(self) -> ClientSession:
         if self._session is None:
-            connector = _Connector(
+            connector = TCPConnector(
                 resolver=_GuardedResolver(self._guard),
                 use_dns_cache=False,  # every new connection is judged on what the name resolves to then
                 ssl=self._tls,
@@ -126,6 +128,7 @@ class AiohttpSender:
             self._session = ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=_Request,
                 trust_env=False,
                 auto_decompress=False,
                 skip_auto_headers=_AUTOMATIC,
@@ -134,18 +137,24 @@ class AiohttpSender:
         return self._session
 
 
-class _Connector(TCPConnector):
-    """Takes note of the moment from which a call may have left: when its connection stands."""
+class _Request(ClientRequest):
+    """Looks once more whether the call may leave, in the step of the event loop that writes its first byte.
 
-    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:  # noqa: ASYNC109 (aiohttp's name)
-        """Return a connection for a request, fresh or kept alive."""
-        connection = await super().connect(req, traces, timeout)
+    Head and body leave together. Making the connection may have taken long, and between two steps of the loop a node
+    may have been frozen for longer than its lease.
+    """
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Write head and body, or close the connection with nothing written."""
         progress = _PROGRESS.get()
         if not progress.may_leave():
-            connection.release()
-            raise RightLostError
-        progress.connected = True
-        return connection
+            progress.right_lost = True
+            conn.close()
+            return
+        progress.leaving = True
+        await super().write_bytes(writer, conn, content_length)
 
 
 class _GuardedResolver(AbstractResolver):

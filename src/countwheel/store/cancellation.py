@@ -112,10 +112,10 @@ async def account_for_forgotten(connection: Connection) -> int:
 
 
 async def find_schedule(connection: Connection, tenant_id: UUID, job_id: UUID) -> Recurring | None:
-    """Return the schedule of an active recurring job, or None."""
+    """Return the schedule of a recurring job that has not ended, paused or not, or None: its chain goes on."""
     cursor = await connection.execute(query("find_schedule"), {"tenant_id": tenant_id, "job_id": job_id})
     row = await cursor.fetchone()
-    if row is None or row[0] != "ACTIVE" or row[1] is None:
+    if row is None or row[0] not in {"ACTIVE", "PAUSED"} or row[1] is None:
         return None
     return parse_recurring(row[1], row[2])
 

@@ -81,7 +81,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class UnarmedJob:
-    """An active recurring job whose chain is broken; `last` is the occurrence after which it broke."""
+    """A recurring job whose chain is broken; `last` is the occurrence after which it broke."""
 
     job_id: UUID
     tenant_id: UUID
@@ -160,7 +160,7 @@ async def mark_deleted(connection: Connection, tenant_id: UUID, job_id: UUID) ->
 
 
 async def find_unarmed(connection: Connection) -> list[UnarmedJob]:
-    """Lock active recurring jobs that have no live run, and return where each chain broke.
+    """Lock recurring jobs that have not ended and have no live run, and return where each chain broke.
 
     Must run inside a transaction, which also arms them.
     """

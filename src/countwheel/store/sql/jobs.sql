@@ -129,10 +129,10 @@ SELECT state, schedule_recurring, timezone FROM jobs
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
 
 -- name: find_unarmed_jobs
--- Active recurring jobs with no live run: a broken chain, which must never be. Locked, so that two sweeps take turns.
+-- Recurring jobs that have not ended, with no live run: a broken chain, which must never be. Locked, so that two sweeps take turns.
 SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.created_at
 FROM jobs j
-WHERE j.schedule_recurring IS NOT NULL AND j.state = 'ACTIVE'
+WHERE j.schedule_recurring IS NOT NULL AND j.state IN ('ACTIVE', 'PAUSED')
   AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id)
 LIMIT 500
 FOR UPDATE OF j SKIP LOCKED;
