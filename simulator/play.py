@@ -164,7 +164,7 @@ class _Faults:
         self.noted.append(Fault("kill -9", node.name, began, self._server.now.timestamp() + 0.2))
 
     async def _stop(self, node: SimNode) -> None:
-        if node.engine is None:
+        if node.engine is None or len(self._nodes) == 1:  # an orderly stop is for those who have a peer
             return
         began, stopped = self._server.now.timestamp(), node.actor
         await node.stop()
