@@ -24,9 +24,6 @@ from simulator.loop import VirtualLoop
 from simulator.node import SETTINGS, SimNode
 from simulator.target import Target
 
-# The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of the time.
-partitions.PARENTS = ()  # type: ignore[assignment] # as many as there are
-
 BEGAN = datetime(2026, 11, 24, 9, 0, 0, 123_000, tzinfo=UTC)
 ACT_SECONDS = 2.2
 _CALM_SECONDS = 0.3
@@ -54,8 +51,13 @@ def play(connection: psycopg.Connection[Any], seed: int, *, tidy: bool = True) -
     """
     connection.execute(f"SET search_path TO {SEARCH_PATH}; SET plan_cache_mode TO force_generic_plan".encode())
     connection.prepare_threshold = 1
-    with connection.transaction(force_rollback=True):
-        return _on_virtual_time(lambda: _history(connection, seed), tidy=tidy)
+    # The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of the time.
+    parents, partitions.PARENTS = partitions.PARENTS, ()  # type: ignore[assignment] # as many as there are
+    try:
+        with connection.transaction(force_rollback=True):
+            return _on_virtual_time(lambda: _history(connection, seed), tidy=tidy)
+    finally:
+        partitions.PARENTS = parents
 
 
 def _on_virtual_time(main: Callable[[], Coroutine[Any, Any, Played]], *, tidy: bool) -> Played:

@@ -65,7 +65,7 @@ async def _nobody_takes_over(_self: Recovery) -> float:
 def test_a_prevention_taken_out_is_noticed(
     virtual: str, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, broken: Callable[..., object]
 ) -> None:
-    """Without the lease check, or without recovery, some seed of the first hundred breaks a promise."""
+    """Without the lease check, or without recovery, some seed of the first thousand breaks a promise."""
     monkeypatch.setattr(owner, name, broken)
     with psycopg.connect(virtual, autocommit=True) as connection:
-        assert any(not play(connection, seed).verdict.passed for seed in range(100))
+        assert any(not play(connection, seed).verdict.passed for seed in range(1_000))
