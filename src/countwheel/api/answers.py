@@ -32,8 +32,13 @@ def page_answer(
     """Return one page. `rows` holds one row more than the page where there is a next one."""
     shown = rows[: page.size]
     token = page.token_after(str(key(shown[-1]))) if len(rows) > page.size else ""
-    headers = {}
-    if token:
-        others = [(name, value) for name, value in request.query_params.multi_items() if name != "page_token"]
-        headers["Link"] = f'<{request.url.path}?{urlencode([*others, ("page_token", token)])}>; rel="next"'
-    return json_answer({"items": [view(row) for row in shown], "next_page_token": token}, 200, headers)
+    content = {"items": [view(row) for row in shown], "next_page_token": token}
+    return json_answer(content, 200, next_link(request, token))
+
+
+def next_link(request: Request, token: str) -> dict[str, str]:
+    """Return the header that leads to the next page (RFC 8288): none where the token is empty."""
+    if not token:
+        return {}
+    others = [(name, value) for name, value in request.query_params.multi_items() if name != "page_token"]
+    return {"Link": f'<{request.url.path}?{urlencode([*others, ("page_token", token)])}>; rel="next"'}

@@ -4,13 +4,12 @@ from collections import Counter
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from countwheel.api.answers import json_answer
+from countwheel.api.answers import json_answer, next_link
 from countwheel.api.jobs import not_found
 from countwheel.api.paging import Page
 from countwheel.api.parameters import Parameters, path_uuid
@@ -78,10 +77,6 @@ def _answer(
     resume_at: datetime | None,
 ) -> Response:
     token = "" if resume_at is None else page.token_after(str(ids.milliseconds_of(resume_at)))
-    headers = {}
-    if token:
-        others = [(name, value) for name, value in request.query_params.multi_items() if name != "page_token"]
-        headers["Link"] = f'<{request.url.path}?{urlencode([*others, ("page_token", token)])}>; rel="next"'
     body = {
         "from": timestamp(scope.start),
         "to": timestamp(resume_at or scope.end),
@@ -91,7 +86,7 @@ def _answer(
         "items": items,
         "next_page_token": token,
     }
-    return json_answer(body, 200, headers)
+    return json_answer(body, 200, next_link(request, token))
 
 
 def _view(job_id: UUID, found: Found) -> dict[str, Any]:

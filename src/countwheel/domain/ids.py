@@ -16,6 +16,7 @@ BUCKETS = 8
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MAX_MILLISECONDS = (1 << 48) - 1
 _HASH_BITS = 80
 _VERSION_MASK = 0xF << 76
 _VARIANT_MASK = 0x3 << 62
@@ -41,6 +42,11 @@ def run_id(job_id: UUID, scheduled_for: datetime, trigger: Trigger) -> UUID:
 def job_id(created_at: datetime, entropy: bytes) -> UUID:
     """Return a new job's id: UUID version 7 from its creation time and at least 10 unguessable bytes."""
     return _stamped(milliseconds_of(created_at), int.from_bytes(entropy[:10]), version=7)
+
+
+def first_run_id(instant: datetime) -> UUID:
+    """Return the least id that a run of this instant can have."""
+    return UUID(int=min(max(milliseconds_of(instant), 0), _MAX_MILLISECONDS) << _HASH_BITS)
 
 
 def scheduled_for_of(run: UUID) -> datetime | None:

@@ -13,13 +13,12 @@ from countwheel.domain import audit, ids
 from countwheel.domain.audit import Found, Record, Scope, Version
 from countwheel.domain.schedule import parse_recurring
 from countwheel.domain.timestamp import parse_oneoff
+from countwheel.store import nodes
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
 _JOBS_A_PAGE = 500
 _ROWS_A_FETCH = 2_000
-_ID_HASH_BITS = 80
-_LAST_ID_MILLISECONDS = (1 << 48) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,7 @@ async def begin(connection: Connection) -> datetime:
     """Make the transaction one snapshot that changes nothing, and return the database's time. Must come first in it."""
     await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     await connection.execute("SET LOCAL statement_timeout = 0")
-    row = await (await connection.execute(query("database_time"))).fetchone()
-    if row is None:
-        raise AssertionError("SELECT clock_timestamp() returned no row")
-    now: datetime = row[0]
-    return now
+    return await nodes.database_time(connection)
 
 
 async def count_jobs(connection: Connection, question: Question) -> int:
@@ -78,7 +73,11 @@ async def _audit_page(connection: Connection, scope: Scope, job_ids: Sequence[UU
         ledger.itersize = _ROWS_A_FETCH
         await ledger.execute(
             query("audit_ledger"),
-            {"job_ids": list(job_ids), "first_id": _first_id(scope.start), "last_id": _first_id(scope.end)},
+            {
+                "job_ids": list(job_ids),
+                "first_id": ids.first_run_id(scope.start),
+                "last_id": ids.first_run_id(scope.end),
+            },
         )
         rows = _Rows(ledger)
         await rows.advance()
@@ -145,9 +144,3 @@ def _parameters(question: Question) -> dict[str, Any]:
         "start": question.scope.start - timedelta(minutes=1),
         "end": question.scope.end,
     }
-
-
-def _first_id(instant: datetime) -> UUID:
-    """Return the least id that a run of this instant can have."""
-    milliseconds = min(max(ids.milliseconds_of(instant), 0), _LAST_ID_MILLISECONDS)
-    return UUID(int=milliseconds << _ID_HASH_BITS)
