@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from countwheel.embedded.dsn import socket_dsn
 from countwheel.embedded.errors import EmbeddedPostgresError
 
 _SOCKET_LINE, _PORT_LINE = 4, 3
@@ -20,4 +21,4 @@ def dsn_of_running(data_dir: Path) -> str:
         raise EmbeddedPostgresError(
             f"no server runs on {data_dir}: start `countwheel dev`, or set COUNTWHEEL_DATABASE_URL"
         ) from error
-    return f"host='{host}' port='{port}' user='countwheel' dbname='countwheel' password='{password}'"
+    return socket_dsn(host, port, password)

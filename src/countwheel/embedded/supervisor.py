@@ -17,10 +17,10 @@ from countwheel.clock import Clock
 from countwheel.embedded import launch, orphan
 from countwheel.embedded.account import Account, choose_account
 from countwheel.embedded.binaries import find_binaries
+from countwheel.embedded.dsn import USER, socket_dsn
 from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.private_file import keep
 
-_USER = "countwheel"
 _PORT = 5432
 _SOCKET_PATH_BYTES = 107
 _START_SECONDS = 60.0
@@ -81,13 +81,7 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """How to connect, as a libpq connection string. Raises `EmbeddedPostgresError` before the start."""
-        if self._socket_dir is None:
-            raise EmbeddedPostgresError("the embedded PostgreSQL has not been started")
-        parts = {
-            "host": str(self._socket_dir), "port": str(_PORT), "user": _USER, "dbname": _USER,
-            "password": self._password(),
-        }  # fmt: skip
-        return " ".join(f"{name}='{_quoted(value)}'" for name, value in parts.items())
+        return self._dsn_of(USER)
 
     async def start(self) -> str:
         """Make the cluster if there is none, start PostgreSQL, and return how to connect when it is ready.
@@ -150,7 +144,7 @@ class EmbeddedPostgres:
             if account.is_other:
                 os.chown(password_file.name, account.uid, account.gid)
             command = [
-                "initdb", "--pgdata", str(unfinished / "data"), "--username", _USER, "--pwfile", password_file.name,
+                "initdb", "--pgdata", str(unfinished / "data"), "--username", USER, "--pwfile", password_file.name,
                 "--auth", "scram-sha-256", "--locale", "C.UTF-8", "--encoding", "UTF8", "--no-instructions",
             ]  # fmt: skip
             child = self._launch(command, subprocess.PIPE)
@@ -206,11 +200,15 @@ class EmbeddedPostgres:
     async def _ensure_database(self) -> None:
         import psycopg  # noqa: PLC0415 (only here, and only once)
 
-        maintenance = self.dsn.replace(f"dbname='{_USER}'", "dbname='postgres'")
-        async with await psycopg.AsyncConnection.connect(maintenance, autocommit=True) as connection:
-            cursor = await connection.execute("SELECT FROM pg_database WHERE datname = %s", (_USER,))
+        async with await psycopg.AsyncConnection.connect(self._dsn_of("postgres"), autocommit=True) as connection:
+            cursor = await connection.execute("SELECT FROM pg_database WHERE datname = %s", (USER,))
             if cursor.rowcount == 0:
-                await connection.execute(f"CREATE DATABASE {_USER}")
+                await connection.execute(f"CREATE DATABASE {USER}")
+
+    def _dsn_of(self, database: str) -> str:
+        if self._socket_dir is None:
+            raise EmbeddedPostgresError("the embedded PostgreSQL has not been started")
+        return socket_dsn(self._socket_dir, _PORT, self._password(), database)
 
     def _is_ready(self) -> bool:
         """Whether the postmaster has written that it takes connections."""
@@ -246,10 +244,6 @@ class EmbeddedPostgres:
         if self._account is None:
             self._account = choose_account(self._cluster)
         return self._account
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _tail(log_path: Path) -> str:
