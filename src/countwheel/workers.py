@@ -5,6 +5,7 @@ the socket and a pipe. When the supervisor goes, even by kill -9, the pipe ends,
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -43,7 +44,6 @@ class Workers:
         self._plan = plan
         self._listener = listener
         self._clock = clock
-        self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -94,11 +94,9 @@ class Workers:
         return await ended
 
     async def _stopped_within(self, seconds: float) -> bool:
-        sleeping = asyncio.create_task(self._clock.sleep(seconds))
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleeping, stopping):
-            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
         return self._stop.is_set()
 
 
