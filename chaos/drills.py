@@ -15,16 +15,13 @@ from time import time
 
 import psycopg
 
-from chaos.clients import Clients
-from chaos.ledger import read_ledger, read_receipts
+from chaos.ledger import complete
+from chaos.load import first_due, span_of, steady
 from chaos.stage import LEASE_SECONDS, Stage, stage
 from checker.history import Fault, History, Limits, Receipt, Schedule
 from checker.report import Verdict, judge
 
 LIMITS = Limits(lease=LEASE_SECONDS)
-
-_LEAD_SECONDS = 2.0
-_CREATES_A_SECOND = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True, li
         await on.nodes[0].kill()
 
     history = await _under_load(
-        "kill -9", _steady(rate, seconds), act, nodes=2, path="/ok", limits=limits, CHAOS_BLIND="1" * blind
+        "kill -9", steady(rate, seconds), act, nodes=2, path="/ok", limits=limits, CHAOS_BLIND="1" * blind
     )
     survivor = _lateness_ms(history, of_node=_nodes_of(history)[-1])
     verdict = judge(history)
@@ -72,7 +69,7 @@ async def restart(runs: int = 2_000, seconds: float = 4, *, limits: Limits = LIM
         await on.nodes[0].kill()
         await on.nodes[0].start()
 
-    history = await _under_load("kill -9", _steady(runs / seconds, seconds), act, nodes=1, path="/fifty", limits=limits)
+    history = await _under_load("kill -9", steady(runs / seconds, seconds), act, nodes=1, path="/fifty", limits=limits)
     killed_at = history.faults[0].began
     done_at = max(row.finished_at for row in history.rows)
     return Drill("restart", judge(history), history, {"all done after the kill": f"{done_at - killed_at:.2f} s"})
@@ -85,13 +82,13 @@ async def stop(rate: float = 500, seconds: float = 10, *, limits: Limits = LIMIT
         on.nodes[0].send(signal.SIGTERM)
         await on.nodes[0].ended()
 
-    history = await _under_load("SIGTERM", _steady(rate, seconds), act, nodes=2, path="/ok", limits=limits)
+    history = await _under_load("SIGTERM", steady(rate, seconds), act, nodes=2, path="/ok", limits=limits)
     return Drill("stop", judge(history), history, {"longest lateness": f"{longest_ms(history):.1f} ms"})
 
 
 async def drain(nodes: int, jobs: int = 8_000, concurrency: int = 256) -> Drill:
     """Jobs that are due at one instant."""
-    due = time() + _LEAD_SECONDS * 3 + jobs / _CREATES_A_SECOND
+    due = first_due(jobs)
     schedules = [Schedule(at_ms=int(due * 1000))] * jobs
     history = await _under_load(
         "", schedules, None, nodes=nodes, path="/ok", limits=LIMITS, COUNTWHEEL_CONCURRENCY=str(concurrency // nodes)
@@ -101,12 +98,6 @@ async def drain(nodes: int, jobs: int = 8_000, concurrency: int = 256) -> Drill:
     by_node = {name: sum(row.node == name for row in history.rows) for name in _nodes_of(history)}
     figures = {"runs/s": f"{jobs / (done_at - due):,.0f}", "by node": " ".join(f"{n:,}" for n in by_node.values())}
     return Drill(f"drain on {nodes}", judge(history), history, figures)
-
-
-def _steady(rate: float, seconds: float) -> list[Schedule]:
-    count = int(rate * seconds)
-    first = time() + _LEAD_SECONDS * 3 + count / _CREATES_A_SECOND
-    return [Schedule(at_ms=int((first + number / rate) * 1000)) for number in range(count)]
 
 
 async def _under_load(
@@ -120,10 +111,10 @@ async def _under_load(
     **environment: str,
 ) -> History:
     """Create jobs, do something when a third of them are due, wait until all have ended, and return what was seen."""
-    first, last = (min(s.at_ms or 0 for s in schedules) / 1000, max(s.at_ms or 0 for s in schedules) / 1000)
+    first, last = span_of(schedules)
     history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
     async with stage(seed=1, nodes=nodes, **environment) as on:
-        clients = Clients(lambda: [node.url for node in on.nodes], on.credentials, on.sink_url, Random(1))
+        clients = on.clients(Random(1))
         await clients.create_all(schedules, path)
         if time() > first:
             raise RuntimeError("creating the jobs took longer than it may")
@@ -136,10 +127,9 @@ async def _under_load(
         await asyncio.sleep(max(0.0, last - time()))
         await _until_all_ended(on)
         history.operations = clients.operations
-        await asyncio.to_thread(read_ledger, on.postgres.dsn, history)
+        await complete(history, on.postgres.dsn, on.receipts_file)
         # No run is live: whatever may still take its time has been waited for.
         history.checked_at = time() + history.limits.recovery
-        history.receipts = read_receipts(on.receipts_file)
     return history
 
 

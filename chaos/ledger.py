@@ -1,6 +1,8 @@
 """What the database and the target say in the end: the database with SQL of its own, the target by its file."""
 
+import asyncio
 from pathlib import Path
+from time import time
 from typing import Any
 
 import msgspec
@@ -34,14 +36,21 @@ _JOBS = f"""
 """
 
 
+async def complete(history: History, dsn: str, receipts_file: Path) -> None:
+    """Add what the database and the sink know."""
+    # The ledger first: a receipt that comes after it belongs to a run that is live in it.
+    await asyncio.to_thread(_read_ledger, dsn, history)
+    history.checked_at = time()
+    history.receipts = read_receipts(receipts_file)
+
+
 def read_receipts(file: Path) -> list[Receipt]:
     """Return what the sink has noted."""
     lines = file.read_bytes().splitlines() if file.exists() else []
     return [_RECEIPT.decode(line) for line in lines]
 
 
-def read_ledger(dsn: str, history: History) -> None:
-    """Add what the database knows to a history."""
+def _read_ledger(dsn: str, history: History) -> None:
     with psycopg.connect(dsn) as connection:
         # One snapshot, so that no run is seen between two tables.
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

@@ -10,8 +10,8 @@ from time import time
 
 from chaos.clients import Clients, Plan
 from chaos.faults import Faults
-from chaos.ledger import read_ledger, read_receipts
-from chaos.stage import LEASE_SECONDS, Stage, stage
+from chaos.ledger import complete
+from chaos.stage import LEASE_SECONDS, stage
 from checker.history import History, Limits
 from checker.report import Verdict, judge
 
@@ -43,8 +43,7 @@ class RoundPlan:
 async def play(plan: RoundPlan) -> Verdict:
     """Play a round and return the verdict."""
     async with stage(seed=plan.seed, nodes=plan.nodes, mutation=plan.mutation) as on:
-        random = Random(plan.seed)
-        clients = Clients(lambda: [node.url for node in on.nodes], on.credentials, on.sink_url, random)
+        clients = on.clients(Random(plan.seed))
         faults = Faults(on, Random(plan.seed + 1))
         limits = Limits(lease=LEASE_SECONDS, punctual=plan.punctual_seconds)
         history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
@@ -68,7 +67,7 @@ async def play(plan: RoundPlan) -> Verdict:
         with suppress(asyncio.CancelledError):
             await stalls
         history.operations, history.faults = clients.operations, faults.noted
-        await _read(on, history)
+        await complete(history, on.postgres.dsn, on.receipts_file)
     if plan.keep is not None:
         history.save(plan.keep)
     return judge(history)
@@ -80,10 +79,3 @@ async def _progress(plan: RoundPlan, clients: Clients, faults: Faults) -> None:
     while (left := ends_at - time()) > 0:
         plan.say(f"{left:4.0f} s left, {len(clients.operations)} operations, {len(faults.noted)} faults")
         await asyncio.sleep(min(left, 10))
-
-
-async def _read(on: Stage, history: History) -> None:
-    # The ledger first: a receipt that comes after it belongs to a run that is live in it.
-    await asyncio.to_thread(read_ledger, on.postgres.dsn, history)
-    history.checked_at = time()
-    history.receipts = read_receipts(on.receipts_file)

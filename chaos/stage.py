@@ -17,6 +17,7 @@ import aiohttp
 import psycopg
 
 from chaos import mutations
+from chaos.clients import Clients
 from chaos.node import set_offset
 from chaos.proxy import Proxy
 from countwheel.auth import bootstrap
@@ -105,23 +106,48 @@ class NodeProcess:
             return False
 
 
-class Stage:
-    """Everything that a round plays on."""
+class Cast:
+    """Nodes and a sink, on a database that somebody else runs."""
 
-    def __init__(self, folder: Path, postgres: EmbeddedPostgres, proxy: Proxy) -> None:
-        self.folder = folder
-        self.postgres = postgres
-        self.proxy = proxy
+    def __init__(self, folder: Path) -> None:
         self.nodes: list[NodeProcess] = []
         self.sink: asyncio.subprocess.Process | None = None
         self.sink_url = ""
         self.credentials = ("", "")
-        self._supervisor: asyncio.Task[None] | None = None
+        self.receipts_file = folder / "receipts.jsonl"
+        self._folder = folder
 
-    @property
-    def receipts_file(self) -> Path:
-        """Where the sink writes."""
-        return self.folder / "receipts.jsonl"
+    async def enter(
+        self, dsn: str, *, seed: int, nodes: int, mutation: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the sink and the nodes, in a schema that is there."""
+        self.sink, self.sink_url = await start_sink(self.receipts_file, seed)
+        self.nodes = [NodeProcess(number + 1, self._folder, dsn, mutation, environment) for number in range(nodes)]
+        await asyncio.gather(*(node.start() for node in self.nodes))
+
+    def clients(self, random: Random) -> Clients:
+        """Return clients of these nodes, who ask for calls of this sink."""
+        return Clients(lambda: [node.url for node in self.nodes], self.credentials, self.sink_url, random)
+
+    async def leave(self) -> None:
+        """End everything, at once."""
+        for node in self.nodes:
+            node.send(signal.SIGKILL)
+        for process in [node.process for node in self.nodes] + [self.sink]:
+            if process is not None:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+
+
+class Stage(Cast):
+    """Everything that a round plays on."""
+
+    def __init__(self, folder: Path, postgres: EmbeddedPostgres, proxy: Proxy) -> None:
+        super().__init__(folder)
+        self.postgres = postgres
+        self.proxy = proxy
+        self._supervisor: asyncio.Task[None] | None = None
 
     async def restart_database(self) -> None:
         """Stop PostgreSQL as an operator does, and start it again."""
@@ -159,20 +185,12 @@ class Stage:
         self._watch()
         await self.proxy.start()
         self.credentials = await make_schema(self.postgres.dsn, mutation)
-        self.sink, self.sink_url = await start_sink(self.receipts_file, seed)
         dsn = f"{self.postgres.dsn} host=127.0.0.1 port={self.proxy.port}"
-        self.nodes = [NodeProcess(number + 1, self.folder, dsn, mutation, environment) for number in range(nodes)]
-        await asyncio.gather(*(node.start() for node in self.nodes))
+        await self.enter(dsn, seed=seed, nodes=nodes, mutation=mutation, environment=environment)
 
     async def clear(self) -> None:
         """End everything."""
-        for node in self.nodes:
-            node.send(signal.SIGKILL)
-        for process in [node.process for node in self.nodes] + [self.sink]:
-            if process is not None:
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
+        await self.leave()
         await self.proxy.stop()
         await self._leave_alone()
         await self.postgres.stop()

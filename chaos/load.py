@@ -1,0 +1,28 @@
+"""A steady load: one-off jobs, one after another, with time to create them before the first is due."""
+
+from collections.abc import Sequence
+from time import time
+
+from checker.history import Schedule
+
+_LEAD_SECONDS = 6.0
+_CREATES_A_SECOND = 600
+"""What clients on this machine are sure to create while nodes run beside them."""
+
+
+def first_due(jobs: int) -> float:
+    """Return a time by which so many jobs are created, in seconds since 1970."""
+    return time() + _LEAD_SECONDS + jobs / _CREATES_A_SECOND
+
+
+def steady(rate: float, seconds: float) -> list[Schedule]:
+    """Return `rate` jobs a second over `seconds`."""
+    count = int(rate * seconds)
+    first = first_due(count)
+    return [Schedule(at_ms=int((first + number / rate) * 1000)) for number in range(count)]
+
+
+def span_of(schedules: Sequence[Schedule]) -> tuple[float, float]:
+    """Return when the first and when the last is due, in seconds since 1970."""
+    due = [schedule.at_ms or 0 for schedule in schedules]
+    return min(due) / 1000, max(due) / 1000
