@@ -1,19 +1,18 @@
 """Clients: they create, change, pause, cancel and delete, and note what they know. Answers get lost."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 from checker.history import Operation, Schedule
 from countwheel.domain import ids
-from countwheel.domain.job import JobStatus, define
-from countwheel.domain.policy import Delivery, OnUnknown
-from countwheel.domain.run import Trigger
+from countwheel.domain.job import JobStatus, amended, define
+from countwheel.domain.policy import Delivery
 from countwheel.store import cancellation, jobs
 from countwheel.store.cancellation import CancelStep
-from countwheel.store.changes import Amendment, changing
+from countwheel.store.changes import changing
 from countwheel.store.database import DatabaseUnavailableError
 from countwheel.store.jobs import NewJob
 from simulator.database import Server, SimDatabase
@@ -132,14 +131,8 @@ class Clients:
                 job = change.job
                 if job.schedule_recurring == cron:
                     return "as it was"
-                await change.amend(
-                    Amendment(
-                        schedule_recurring=cron, schedule_oneoff=None, timezone=None, job_url=job.job_url,
-                        target_host="target.test", job_payload=job.job_payload, name=job.name, labels="{}",
-                        timeout_seconds=job.timeout_seconds, max_attempts=job.max_attempts, delivery=job.delivery,
-                        on_unknown=job.on_unknown,
-                    )
-                )  # fmt: skip
+                body = amended(job.as_submitted(), {"schedule_recurring": cron})
+                await change.amend(define(body, now=job.now, target_refusal=lambda _: None))
                 await change.replan(recurring=cron, timezone=None, first_occurrence=job.now)
             return "amended"
 
@@ -204,7 +197,7 @@ class Clients:
 
     def _new_job(self, label: str, schedule: Schedule, *, hold: bool) -> NewJob:
         body = {
-            "job_url": _URL, "job_payload": {"label": label}, "timeout_seconds": 3, "max_attempts": 3,
+            "job_url": _URL, "job_payload": {"label": label}, "timeout_seconds": 3, "max_attempts": 3, "name": label,
             "delivery": Delivery.AT_MOST_ONCE if hold else Delivery.AT_LEAST_ONCE,
         }  # fmt: skip
         if schedule.cron is not None:
@@ -213,21 +206,8 @@ class Clients:
             body["schedule_oneoff"] = ids.instant_of(schedule.at_ms or 0).isoformat()
         now = self._server.now
         definition = define(body, now=now, target_refusal=lambda _: None)
-        job_id = ids.job_id(now, self._random.randbytes(10))
-        run_id = ids.run_id(job_id, definition.first_occurrence, Trigger.SCHEDULE)
-        return NewJob(
-            job_id=job_id, tenant_id=self._tenant_id, schedule_recurring=definition.schedule_recurring,
-            schedule_oneoff=definition.schedule_oneoff, timezone=None, job_url=_URL, target_host="target.test",
-            job_payload=definition.payload, name=label, labels=json.dumps({}),
-            timeout_seconds=definition.timeout_seconds, max_attempts=definition.max_attempts,
-            created_at=_whole_milliseconds(now), run_id=run_id, bucket=ids.bucket_of(run_id),
-            scheduled_for=definition.first_occurrence, delivery=definition.delivery,
-            on_unknown=OnUnknown(definition.on_unknown), key=label, fingerprint=bytes(32), answer="{}",
-        )  # fmt: skip
+        job = jobs.prepare(definition, self._tenant_id, now=now, entropy=self._random.randbytes(10))
+        return replace(job, key=label, fingerprint=bytes(32), answer="{}")
 
     def _now(self) -> float:
         return self._server.now.timestamp()
-
-
-def _whole_milliseconds(instant: datetime) -> datetime:
-    return ids.instant_of(ids.milliseconds_of(instant))

@@ -3,7 +3,6 @@
 What a node has claimed already is too late to change: `next_run` of the answer shows it as CLAIMED or RUNNING.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +22,7 @@ from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError
 from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amended, define, find_faults
 from countwheel.domain.timestamp import is_local
-from countwheel.store.changes import Amendment, JobChange, LockedJob, changing
+from countwheel.store.changes import JobChange, LockedJob, changing
 
 
 async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Response:
@@ -34,7 +33,7 @@ async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Re
     patch = _checked(api, await read_json(request, api.settings.max_body_bytes))
     async with _open(api, principal, job_id) as change:
         check_match(change.job.version, wanted)
-        before = _as_submitted(change.job)
+        before = change.job.as_submitted()
         merged = amended(before, patch)
         if merged != before:
             await _amend(api, change, before, merged)
@@ -101,7 +100,7 @@ async def _amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], me
     definition = _define(api, change.job, merged, rescheduled=rescheduled)
     if rescheduled and not await change.replan_is_possible():
         raise Problem(409, "conflict", detail="its one run has begun: it is too late to give it another time")
-    await change.amend(_amendment(definition))
+    await change.amend(definition)
     if rescheduled:
         await change.replan(
             recurring=definition.schedule_recurring,
@@ -123,39 +122,4 @@ def _define(api: ApiParts, job: LockedJob, merged: Mapping[str, Any], *, resched
     problem = invalid_body(faults)
     raise Problem(
         409, "conflict", detail="the job with this change would not be valid; see errors", errors=problem.errors
-    )
-
-
-def _as_submitted(job: LockedJob) -> dict[str, Any]:
-    """Return a job as the body that would create it."""
-    body = {
-        "schedule_recurring": job.schedule_recurring,
-        "schedule_oneoff": job.schedule_oneoff,
-        "timezone": job.timezone,
-        "job_url": job.job_url,
-        "job_payload": json.loads(job.job_payload),
-        "name": job.name,
-        "labels": job.labels,
-        "timeout_seconds": job.timeout_seconds,
-        "max_attempts": job.max_attempts,
-        "delivery": job.delivery,
-        "on_unknown": job.on_unknown,
-    }
-    return {name: value for name, value in body.items() if value is not None}
-
-
-def _amendment(definition: Definition) -> Amendment:
-    return Amendment(
-        schedule_recurring=definition.schedule_recurring,
-        schedule_oneoff=definition.schedule_oneoff,
-        timezone=definition.timezone,
-        job_url=definition.job_url,
-        target_host=definition.target_host,
-        job_payload=definition.payload,
-        name=definition.name,
-        labels=json.dumps(definition.labels),
-        timeout_seconds=definition.timeout_seconds,
-        max_attempts=definition.max_attempts,
-        delivery=definition.delivery,
-        on_unknown=definition.on_unknown,
     )

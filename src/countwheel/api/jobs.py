@@ -20,12 +20,10 @@ from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
-from countwheel.domain import ids
 from countwheel.domain.errors import Fault, InvalidError
 from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
-from countwheel.domain.run import Trigger
 from countwheel.store import cancellation, idempotency, jobs
-from countwheel.store.jobs import JobFilter, NewJob
+from countwheel.store.jobs import JobFilter
 
 _REPLAYED = {"Idempotent-Replayed": "true"}
 _ENTROPY_BYTES = 10
@@ -41,7 +39,8 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     body = await read_json(request, api.settings.max_body_bytes)
     definition = _define(api, body)
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
-    job = _new_job(api, principal.tenant_id, definition)
+    entropy = api.chance.token_bytes(_ENTROPY_BYTES)
+    job = jobs.prepare(definition, principal.tenant_id, now=api.clock.now(), entropy=entropy)
     answer = compact_json(views.new_job(job))
     if key is not None:
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
@@ -120,32 +119,6 @@ def _define(api: ApiParts, body: object) -> Definition:
     pointers = {fault.pointer for fault in faults}
     of_meaning, _ = find_faults(body, now=now, target_refusal=api.target_refusal)
     raise InvalidError(faults + [fault for fault in of_meaning if fault.pointer not in pointers])
-
-
-def _new_job(api: ApiParts, tenant_id: UUID, definition: Definition) -> NewJob:
-    created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
-    job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
-    run_id = ids.run_id(job_id, definition.first_occurrence, Trigger.SCHEDULE)
-    return NewJob(
-        job_id=job_id,
-        tenant_id=tenant_id,
-        schedule_recurring=definition.schedule_recurring,
-        schedule_oneoff=definition.schedule_oneoff,
-        timezone=definition.timezone,
-        job_url=definition.job_url,
-        target_host=definition.target_host,
-        job_payload=definition.payload,
-        name=definition.name,
-        labels=json.dumps(definition.labels),
-        timeout_seconds=definition.timeout_seconds,
-        max_attempts=definition.max_attempts,
-        created_at=created_at,
-        run_id=run_id,
-        bucket=ids.bucket_of(run_id),
-        scheduled_for=definition.first_occurrence,
-        delivery=definition.delivery,
-        on_unknown=definition.on_unknown,
-    )
 
 
 async def _replay(api: ApiParts, tenant_id: UUID, key: str | None, fingerprint: bytes | None) -> Response:

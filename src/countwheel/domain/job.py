@@ -34,14 +34,14 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A valid submission. `payload` is the JSON text that will be signed and sent, byte for byte."""
+    """A valid submission. `job_payload` is the JSON text that will be signed and sent, byte for byte."""
 
     schedule_recurring: str | None
     schedule_oneoff: str | None
     timezone: str | None
     job_url: str
     target_host: str
-    payload: str
+    job_payload: str
     name: str | None
     timeout_seconds: float
     max_attempts: int
@@ -68,7 +68,7 @@ def define(body: Mapping[str, Any], *, now: datetime, target_refusal: TargetRefu
         timezone=body.get("timezone"),
         job_url=url,
         target_host=target_host(url),
-        payload=compact_json(body.get("job_payload", {})),
+        job_payload=compact_json(body.get("job_payload", {})),
         name=body.get("name"),
         labels=body.get("labels", {}),
         timeout_seconds=float(body.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),

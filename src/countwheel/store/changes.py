@@ -5,25 +5,33 @@ a circle. A claim that is under way holds its run: the change waits for it, and 
 comes later finds its runs touched (`runs.job_version`), and reads the job again if its snapshot is older.
 """
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import args_row
 
 from countwheel.domain import ids
+from countwheel.domain.job import Definition
 from countwheel.domain.planning import next_occurrence
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.run import Trigger
 from countwheel.domain.schedule import parse_recurring
 from countwheel.store import runs
 from countwheel.store.database import Connection, Database
+from countwheel.store.jobs import columns_of_definition
 from countwheel.store.queries import query
 from countwheel.store.runs import NewOccurrence
 
 _AN_INSTANT = timedelta(milliseconds=1)
+_SUBMITTED = (
+    *("schedule_recurring", "schedule_oneoff", "timezone", "job_url", "name", "labels"),
+    *("timeout_seconds", "max_attempts", "delivery", "on_unknown"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +55,10 @@ class LockedJob:
     created_at: datetime
     now: datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Amendment:
-    """What a job is to be from now on."""
-
-    schedule_recurring: str | None
-    schedule_oneoff: str | None
-    timezone: str | None
-    job_url: str
-    target_host: str
-    job_payload: str
-    name: str | None
-    labels: str
-    timeout_seconds: float
-    max_attempts: int
-    delivery: str
-    on_unknown: str
+    def as_submitted(self) -> dict[str, Any]:
+        """Return the body that would create the job."""
+        body = {name: getattr(self, name) for name in _SUBMITTED} | {"job_payload": json.loads(self.job_payload)}
+        return {name: value for name, value in body.items() if value is not None}
 
 
 class JobChange:
@@ -74,10 +69,10 @@ class JobChange:
         self._tenant_id = tenant_id
         self.job = job
 
-    async def amend(self, amendment: Amendment) -> None:
+    async def amend(self, definition: Definition) -> None:
         """Write a new version of the definition; the schedule's runs are left as they are."""
         await self._keep_version()
-        parameters = asdict(amendment) | {"job_id": self.job.job_id, "changed_at": self.job.now}
+        parameters = columns_of_definition(definition) | {"job_id": self.job.job_id, "changed_at": self.job.now}
         await self.connection.execute(query("amend_job"), parameters)
         await self._touch_runs()
 

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.rows import args_row
 
+from countwheel.domain import ids
+from countwheel.domain.job import Definition
+from countwheel.domain.run import Trigger
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
@@ -112,6 +115,29 @@ _COLUMNS = (
     ),
     *("scheduled_fors", "deliveries", "on_unknowns", "keys", "fingerprints", "answers"),
 )
+
+
+def columns_of_definition(definition: Definition) -> dict[str, Any]:
+    """Return the columns of `jobs` that a definition fills, by name."""
+    columns = {field.name: getattr(definition, field.name) for field in fields(definition)}
+    del columns["first_occurrence"]  # a run's
+    return columns | {"labels": json.dumps(definition.labels)}
+
+
+def prepare(definition: Definition, tenant_id: UUID, *, now: datetime, entropy: bytes) -> NewJob:
+    """Return what creating a job writes, without a key. `entropy` is at least 10 unguessable bytes."""
+    created_at = ids.instant_of(ids.milliseconds_of(now))
+    job_id = ids.job_id(created_at, entropy)
+    run_id = ids.run_id(job_id, definition.first_occurrence, Trigger.SCHEDULE)
+    return NewJob(
+        job_id=job_id,
+        tenant_id=tenant_id,
+        created_at=created_at,
+        run_id=run_id,
+        bucket=ids.bucket_of(run_id),
+        scheduled_for=definition.first_occurrence,
+        **columns_of_definition(definition),
+    )
 
 
 async def create(connection: Connection, batch: Sequence[NewJob]) -> set[UUID]:
