@@ -52,6 +52,16 @@ def test_a_clock_that_is_set_forward_is_believed() -> None:
     assert time.at(1.002) == truth(1.001) + timedelta(hours=1)
 
 
+def test_a_node_that_was_frozen_while_it_asked_keeps_what_it_knew() -> None:
+    """However old the good samples are: an answer that lay unread for seconds says less than they do."""
+    time = DatabaseTime()
+    time.observe(asked_at=0.0, database_time=truth(0.001), answered_at=0.002)
+    time.observe(asked_at=8.0, database_time=truth(8.001), answered_at=15.0)  # frozen for seven seconds
+    time.observe(asked_at=15.1, database_time=truth(15.101), answered_at=24.0)  # and again
+    assert truth(24.0) - timedelta(seconds=0.02) < time.at(24.0) <= truth(24.0)
+    assert abs(time.monotonic_of(time.at(24.5)) - 24.5) < 0.000_01
+
+
 def test_before_the_first_sample_nothing_is_due() -> None:
     """It says that it does not know."""
     with pytest.raises(UnknownDatabaseTimeError):

@@ -3,7 +3,8 @@
 Database time decides what is due. A sample is a monotonic reading before and after a statement that returned the
 database's clock: at the later reading the database's time was *at least* what it said. Counting from there gives a
 lower bound, so that nothing is ever sent early; it lags the truth by the round trip at most. The sample with the
-shortest round trip of the last seconds is used.
+shortest round trip of the last seconds is used, and an older one where those since are worse: a node that was frozen
+while it asked would otherwise take the time of its question for the time.
 """
 
 from collections import deque
@@ -14,6 +15,8 @@ from countwheel.clock import Clock
 
 _WINDOW_SECONDS = 10.0
 _STEP_TOLERANCE_SECONDS = 0.002
+_DRIFT = 0.0005
+"""By how much a monotonic clock may be fast against the database's (what NTP slews by): counted beyond the window."""
 
 
 class _Sample(NamedTuple):
@@ -22,7 +25,15 @@ class _Sample(NamedTuple):
     database_time: datetime
 
     def lower_bound(self, monotonic: float) -> datetime:
-        return self.database_time + timedelta(seconds=monotonic - self.answered_at)
+        elapsed = monotonic - self.answered_at
+        return self.database_time + timedelta(seconds=elapsed - _DRIFT * max(0.0, elapsed - _WINDOW_SECONDS))
+
+    def reaches(self, instant: datetime) -> float:
+        """Return the monotonic moment at which the lower bound is `instant`."""
+        elapsed = (instant - self.database_time).total_seconds()
+        if elapsed > _WINDOW_SECONDS:
+            elapsed = (elapsed - _DRIFT * _WINDOW_SECONDS) / (1 - _DRIFT)
+        return self.answered_at + elapsed
 
     def upper_bound(self, monotonic: float) -> datetime:
         return self.database_time + timedelta(seconds=monotonic - self.asked_at)
@@ -43,12 +54,15 @@ class DatabaseTime:
         """Take a measurement: monotonic seconds before and after, and what the database's clock said in between."""
         sample = _Sample(asked_at, answered_at, database_time)
         if self._best is not None and _contradicts(sample, self._best):
-            self._samples.clear()  # the database's clock was set back: what was measured before says nothing now
+            # The database's clock was set back: what was measured before says nothing now.
+            self._samples.clear()
+            self._best = None
         self._samples.append(sample)
         while self._samples[0].answered_at < answered_at - _WINDOW_SECONDS:
             self._samples.popleft()
         # Of all that is known the highest lower bound is the nearest to the truth.
-        self._best = max(self._samples, key=lambda known: known.lower_bound(answered_at))
+        known = [*self._samples, self._best or sample]
+        self._best = max(known, key=lambda sample: sample.lower_bound(answered_at))
 
     def at(self, monotonic: float) -> datetime:
         """Return the database's time at a monotonic moment: never later than the truth.
@@ -59,8 +73,7 @@ class DatabaseTime:
 
     def monotonic_of(self, instant: datetime) -> float:
         """Return the monotonic moment at which the database's time is certain to have reached `instant`."""
-        best = self._measured()
-        return best.answered_at + (instant - best.database_time).total_seconds()
+        return self._measured().reaches(instant)
 
     def _measured(self) -> _Sample:
         if self._best is None:
