@@ -10,6 +10,7 @@ from checker.history import Operation, Schedule
 from countwheel.domain import ids
 from countwheel.domain.job import JobStatus, amended, define
 from countwheel.domain.policy import Delivery
+from countwheel.domain.schedule import recurring_of
 from countwheel.store import cancellation, jobs
 from countwheel.store.cancellation import CancelStep
 from countwheel.store.changes import changing
@@ -132,8 +133,9 @@ class Clients:
                 if job.schedule_recurring == cron:
                     return "as it was"
                 body = amended(job.as_submitted(), {"schedule_recurring": cron})
-                await change.amend(define(body, now=job.now, target_refusal=lambda _: None))
-                await change.replan(recurring=cron, timezone=None, first_occurrence=job.now)
+                definition = define(body, job_id, now=job.now, target_refusal=lambda _: None)
+                await change.amend(definition)
+                await change.replan(recurring_of(definition), definition.first_occurrence)
             return "amended"
 
         await self._operate(Operation("amend", label, 0.0, schedule=Schedule(cron=cron)), act)
@@ -204,9 +206,10 @@ class Clients:
             body["schedule_recurring"] = schedule.cron
         else:
             body["schedule_oneoff"] = ids.instant_of(schedule.at_ms or 0).isoformat()
-        now = self._server.now
-        definition = define(body, now=now, target_refusal=lambda _: None)
-        job = jobs.prepare(definition, self._tenant_id, now=now, entropy=self._random.randbytes(10))
+        created_at = ids.instant_of(ids.milliseconds_of(self._server.now))
+        job_id = ids.job_id(created_at, self._random.randbytes(10))
+        definition = define(body, job_id, now=created_at, target_refusal=lambda _: None)
+        job = jobs.prepare(definition, self._tenant_id, created_at)
         return replace(job, key=label, fingerprint=bytes(32), answer="{}")
 
     def _now(self) -> float:

@@ -48,6 +48,9 @@ async def test_e7_of_two_concurrent_patches_one_wins(node: Node) -> None:
         ({"schedule_recurring": YEARLY, "schedule_oneoff": "2190-01-01T00:00:00Z"}, 400, "#"),
         ({"job_url": "ftp://example.com"}, 400, "#/job_url"),
         ({"nmae": "x"}, 400, "#/nmae"),
+        ({"end_at": "2020-01-01T00:00:00Z"}, 409, "#/end_at"),
+        ({"dst_gap": "jump"}, 400, "#/dst_gap"),
+        ({"schedule_oneoff": "2190-01-01T00:00:00Z", "start_at": "2180-01-01T00:00:00Z"}, 400, "#/start_at"),
         ({"schedule_oneoff": "2190-01-01T00:00:00"}, 409, "#/schedule_oneoff"),
     ],
 )
@@ -181,6 +184,58 @@ async def test_a_cancel_while_paused_leaves_the_chain_whole(node: Node) -> None:
     resumed = (await node.api.call("POST", f"{path}/resume")).json
     assert (resumed["status"], resumed["next_run"]["status"]) == ("ACTIVE", "SCHEDULED")
     assert resumed["next_run"]["scheduled_for"] > job["next_run"]["scheduled_for"]
+
+
+async def test_the_terms_of_a_schedule_can_be_changed_and_taken_away(node: Node) -> None:
+    """Each plans anew at once; a schedule of another kind takes them away."""
+    terms = {
+        "timezone": "America/New_York",
+        "start_at": "2190-03-01T00:00:00Z",
+        "dst_gap": "skip",
+        "end_at": "2195-01-01T00:00:00Z",
+    }
+    job = await node.api.create(schedule_recurring="30 2 * * *", job_url=NOWHERE, **terms)
+    assert job["next_run"]["scheduled_for"] == "2190-03-01T07:30:00.000Z"
+    assert {name: job[name] for name in terms} == terms | {
+        "start_at": "2190-03-01T00:00:00.000Z",
+        "end_at": "2195-01-01T00:00:00.000Z",
+    }
+    moved = (await patch(node, job, {"start_at": "2190-03-14T06:00:00Z"})).json  # the gap is at 02:00 of this day
+    assert moved["next_run"]["scheduled_for"] == "2190-03-15T06:30:00.000Z"
+    shifted = (await patch(node, job, {"dst_gap": None})).json
+    assert "dst_gap" not in shifted
+    assert shifted["next_run"]["scheduled_for"] == "2190-03-14T07:00:00.000Z"
+    zoned = (await patch(node, job, {"schedule_recurring": "CRON_TZ=Asia/Tokyo 30 2 * * *"})).json
+    assert ("timezone" in zoned, zoned["next_run"]["scheduled_for"]) == (False, "2190-03-14T17:30:00.000Z")
+    once = (await patch(node, job, {"schedule_oneoff": "2190-01-01T00:00:00Z"})).json
+    assert once.keys().isdisjoint({"start_at", "end_at", "dst_gap", "timezone"})
+
+
+async def test_p4_a_job_that_has_nothing_left_is_completed(node: Node, receiver: WebhookReceiver) -> None:
+    """P4: it runs from `start_at` up to `end_at`, both included, and is COMPLETED when its last run has ended."""
+    start = datetime.fromisoformat(soon(1.0)).replace(microsecond=0) + timedelta(seconds=1)
+    job = await node.api.create(
+        schedule_recurring=EVERY_SECOND, job_url=receiver.url, start_at=start.isoformat(),
+        end_at=(start + timedelta(seconds=2)).isoformat(),
+    )  # fmt: skip
+    assert datetime.fromisoformat(job["next_run"]["scheduled_for"]) == start
+
+    async def is_completed() -> bool:
+        return (await node.api.call("GET", f"/v1/jobs/{job['job_id']}")).json["status"] == "COMPLETED"
+
+    await eventually(is_completed)
+    rows = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/")).json["items"]
+    assert [row["status"] for row in rows] == ["SUCCEEDED"] * 3
+    assert (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/audit")).json["ok"]
+
+
+async def test_p4_the_sweep_completes_what_the_last_run_did_not(node: Node) -> None:
+    """P4: the last occurrence was cancelled: nothing is armed, nothing is missing, and the job is at its end."""
+    end = datetime.fromisoformat(soon(3600)).replace(microsecond=0)
+    job = await node.api.create(schedule_recurring="@every 59m", job_url=NOWHERE, end_at=end.isoformat())
+    await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}/run/{job['next_run']['run_id']}/")
+    await node.engine.sweeper.run_once()
+    assert (await node.api.call("GET", f"/v1/jobs/{job['job_id']}")).json["status"] == "COMPLETED"
 
 
 async def test_a_one_off_job_that_passes_while_paused_is_completed_at_the_resume(node: Node) -> None:

@@ -1,6 +1,7 @@
 """What schemathesis must know to generate valid requests: the contract's own formats.
 
-A JSON Schema pattern cannot say what each of these formats says; see the notes at CRON_PATTERN and INSTANT_PATTERN.
+A JSON Schema pattern cannot say what each of these formats says; see the notes at RECURRING_PATTERN and
+INSTANT_PATTERN.
 """
 
 from uuid import uuid4
@@ -9,19 +10,22 @@ import schemathesis
 from hypothesis import strategies as st
 
 from countwheel.clock import SystemClock
-from countwheel.domain.cron import CRON_PATTERN, CronError, normalize
-from countwheel.domain.schedule import ScheduleError
+from countwheel.domain.cron import NICKNAMES, NO_JOB, CronError
+from countwheel.domain.cron.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Field, parse_values
+from countwheel.domain.errors import ScheduleError
+from countwheel.domain.interval import EVERY_PATTERN
+from countwheel.domain.schedule import parse_recurring
 from countwheel.domain.target import TARGET_PATTERN
 from countwheel.domain.timestamp import INSTANT_PATTERN, LOCAL_TIME_PATTERN, parse_oneoff
+from countwheel.domain.zones import zones
 
 
 def _fires(expression: str) -> bool:
-    """Not a range that runs backwards, and not a day that never comes."""
+    """Not a range that runs backwards, not a day that never comes, and not only years that are past."""
     try:
-        normalize(expression)
-    except CronError:
+        return parse_recurring(expression, None).next_after(SystemClock().now()) is not None
+    except ScheduleError:
         return False
-    return True
 
 
 def _exists(text: str) -> bool:
@@ -38,7 +42,32 @@ def _is_to_come(text: str) -> bool:
     return _exists(text) and int(text[:4]) > SystemClock().now().year
 
 
-schemathesis.openapi.format("cron", st.from_regex(CRON_PATTERN, fullmatch=True).filter(_fires))
+def _field(field: Field) -> st.SearchStrategy[str]:
+    """Field by field: a generator that throws most of its work away is stopped."""
+    return st.from_regex(field.pattern, fullmatch=True).filter(lambda text: _runs_forward(field, text))
+
+
+def _runs_forward(field: Field, text: str) -> bool:
+    try:
+        return parse_values(field, text, NO_JOB) >= 0
+    except CronError:
+        return False
+
+
+_FIVE = st.tuples(*map(_field, (MINUTE, HOUR, DAY, MONTH, WEEKDAY))).map(" ".join)
+_CRON = st.one_of(
+    _FIVE,
+    st.tuples(_field(SECOND), _FIVE).map(" ".join),
+    st.tuples(_field(SECOND), _FIVE, st.sampled_from(["*", "2150-2190"])).map(" ".join),
+)
+_EVERY = st.from_regex(EVERY_PATTERN, fullmatch=True)
+schemathesis.openapi.format("cron", st.one_of(st.sampled_from(sorted(NICKNAMES)), _CRON, _EVERY).filter(_fires))
+schemathesis.openapi.format(
+    "cron-in-zone",
+    st.builds("{}TZ={} {}".format, st.sampled_from(["", "CRON_"]), st.sampled_from(sorted(zones())), st.just("@daily")),
+)
+schemathesis.openapi.format("start", st.sampled_from(["1970-01-01T00:00:00Z", "2026-02-28t23:59:59.999+23:59"]))
+schemathesis.openapi.format("end", st.just("2199-12-31T00:00:00Z"))
 schemathesis.openapi.format("instant", st.from_regex(INSTANT_PATTERN, fullmatch=True).filter(_exists))
 schemathesis.openapi.format("future-instant", st.from_regex(INSTANT_PATTERN, fullmatch=True).filter(_is_to_come))
 schemathesis.openapi.format("future-local-time", st.from_regex(LOCAL_TIME_PATTERN, fullmatch=True).filter(_is_to_come))

@@ -26,7 +26,7 @@ def test_the_id_tells_its_instant(job: UUID, instant: datetime) -> None:
     """RFC 9562 version 8; the leading 48 bits are the milliseconds, exactly."""
     run = ids.run_id(job, instant, Trigger.SCHEDULE)
     assert (run.version, run.variant) == (8, "specified in RFC 4122")
-    assert ids.scheduled_for_of(run) == instant
+    assert ids.time_of(run) == instant
     assert 0 <= ids.bucket_of(run) < ids.BUCKETS
 
 
@@ -47,7 +47,7 @@ def test_jobs_do_not_share_ids(one: UUID, other: UUID, instant: datetime) -> Non
 @given(st.uuids())
 def test_an_id_that_is_not_ours_names_an_instant_or_none(run: UUID) -> None:
     """Any UUID can be asked; beyond the year 9999 there is no instant."""
-    instant = ids.scheduled_for_of(run)
+    instant = ids.time_of(run)
     assert instant is None or instant >= datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,15 +1,24 @@
 """Promises 2 and 3: every occurrence runs or has a reason, and no chain is ever broken."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from countwheel.domain.job import JobStatus
-from countwheel.domain.planning import Candidate, next_occurrence, plan
-from countwheel.domain.policy import CATCHUP_WINDOW, LOST_ATTEMPTS_LIMIT, MISFIRE_GRACE
+from countwheel.domain.planning import Candidate, Ending, next_occurrence, plan
+from countwheel.domain.policy import (
+    CATCHUP_WINDOW,
+    DROPPED_COUNT_LIMIT,
+    FIRE_ALL_LIMIT,
+    LOST_ATTEMPTS_LIMIT,
+    MISFIRE_GRACE,
+    Misfire,
+)  # fmt: skip
 from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import parse_recurring
+from countwheel.domain.terms import Terms
 
 HOURLY = parse_recurring("0 * * * *", None)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -33,6 +42,57 @@ def test_an_occurrence_in_time_runs_and_names_the_next() -> None:
     """Claimed a little ahead: it runs, and the following one is armed."""
     planned = plan(candidate(), now=NOON - timedelta(milliseconds=400))
     assert (planned.ending, planned.following) == (None, NOON + HOUR)
+
+
+def walk_chain(terms: Terms, first: datetime, now: datetime, schedule=HOURLY) -> tuple[list[datetime], list[Ending]]:
+    """Claim one occurrence after another until the chain has come to the future: what runs, and what ends."""
+    ran, ended, instant = [], [], first
+    while instant is not None and instant <= now:
+        planned = plan(candidate(scheduled_for=instant, schedule=schedule, terms=terms), now=now)
+        if planned.ending is None:
+            ran.append(instant)
+        else:
+            ended.append(planned.ending)
+        instant = planned.following
+    return ran, ended
+
+
+@given(
+    expression=st.sampled_from(["* * * * *", "*/7 * * * *", "0 * * * *", "30 4 * * *", "*/20 * * * * *"]),
+    misfire=st.sampled_from([None, *Misfire]),
+    outage=st.timedeltas(timedelta(seconds=61), timedelta(days=2)),
+    window=st.sampled_from([None, 10.0, 3600.0, 86400.0 * 3]),
+    ends=st.booleans(),
+)
+def test_p2_each_missed_occurrence_runs_or_is_counted(
+    expression: str, misfire: Misfire | None, outage: timedelta, window: float | None, ends: bool
+) -> None:
+    """P2: after an outage, whatever the policy: what runs and what the ledger counts is every occurrence, each once."""
+    first = parse_recurring(expression, None).next_after(NOON)
+    assert first is not None
+    now = first + outage
+    terms = Terms(misfire=misfire, catchup_window_seconds=window, end_at=now - HOUR / 2 if ends else None)
+    schedule = replace(parse_recurring(expression, None), terms=terms)
+    every = [first]
+    while (step := schedule.next_after(every[-1])) is not None and step <= now:
+        every.append(step)
+    if terms.end_at is not None and first > terms.end_at:
+        return
+    ran, ended = walk_chain(terms, first, now, schedule)
+    dropped = len(every) - len(ran)
+    assert set(ran) <= set(every)
+    if dropped < DROPPED_COUNT_LIMIT:
+        assert sum(ending.occurrences for ending in ended) == dropped
+    missed = [instant for instant in every if now - instant > MISFIRE_GRACE]
+    worth_it = [instant for instant in every if now - instant <= max(terms.catchup_window, MISFIRE_GRACE)]
+    late = [instant for instant in ran if instant in set(missed)]
+    match misfire:
+        case Misfire.SKIP:
+            assert late == []
+        case Misfire.FIRE_ALL:
+            assert late == [instant for instant in missed if instant in set(worth_it)][-FIRE_ALL_LIMIT:]
+        case _:
+            assert ran == every[-1:] or (ran == [] and every[-1] not in worth_it)
 
 
 def test_a_retry_does_not_arm_again() -> None:

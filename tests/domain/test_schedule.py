@@ -6,10 +6,13 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countwheel.domain.schedule import Recurring, ScheduleError, parse_recurring, zones
+from countwheel.domain.errors import ScheduleError
+from countwheel.domain.schedule import Recurring, parse_recurring
+from countwheel.domain.terms import DstGap, DstOverlap, Terms
+from countwheel.domain.zones import zones
 
 MINUTE = timedelta(minutes=1)
 EXPRESSIONS = (
@@ -204,6 +207,19 @@ def test_the_latest_occurrence_is_the_one_before_the_next(zone: str, expression:
     assert schedule.count_between(latest, start, 10) == 0
 
 
+def test_p4_no_occurrence_is_before_the_start_nor_after_the_end() -> None:
+    """P4: both included."""
+    schedule = parse_recurring("0 * * * *", None, terms=Terms(start_at=utc(2026, 5, 1, 3), end_at=utc(2026, 5, 1, 5)))
+    assert schedule.next_after(utc(2020, 1, 1)) == utc(2026, 5, 1, 3)
+    assert schedule.next_after(utc(2026, 5, 1, 4, 30)) == utc(2026, 5, 1, 5)
+    assert schedule.next_after(utc(2026, 5, 1, 5)) is None
+    assert schedule.latest_until(utc(2030, 1, 1)) == utc(2026, 5, 1, 5)
+    assert schedule.latest_until(utc(2026, 5, 1, 2)) is None
+    counted = parse_recurring("@every 7m", None, terms=Terms(start_at=utc(2026, 5, 1, 3)))
+    assert counted.next_after(utc(2026, 1, 1)) == utc(2026, 5, 1, 3)
+    assert counted.next_after(utc(2026, 5, 1, 3)) == utc(2026, 5, 1, 3, 7)
+
+
 def test_counting_stops_at_its_limit() -> None:
     """A year of minutes is not counted out."""
     every_minute = Recurring("* * * * *")
@@ -219,3 +235,99 @@ def test_c6_zones_are_iana_names(zone: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         parse_recurring("* * * * *", zone)
     assert caught.value.field == "timezone"
+
+
+@st.composite
+def day_expressions(draw: st.DrawFn) -> str:
+    """Five fields that fire often enough to meet a change of the clocks."""
+
+    def field(low: int, high: int) -> st.SearchStrategy[str]:
+        value = st.integers(low, high)
+        listed = st.lists(value, min_size=1, max_size=4, unique=True).map(lambda some: ",".join(map(str, some)))
+        span = st.tuples(st.integers(low, high - 1), value).filter(lambda pair: pair[0] < pair[1])
+        ranged = span.map("{0[0]}-{0[1]}".format)
+        starred = st.integers(1, 30).map("*/{}".format)
+        return st.one_of(st.just("*"), listed, ranged, starred)
+
+    minute, hour = draw(field(0, 59)), draw(st.one_of(st.just("*"), field(0, 4), field(0, 23)))
+    return f"{minute} {hour} * * *"
+
+
+@st.composite
+def moments_of_change(draw: st.DrawFn) -> tuple[str, datetime]:
+    """A zone and a change of its clocks, in any year whose offsets are whole minutes."""
+    for _ in range(50):
+        name, year = draw(st.sampled_from(ZONES)), draw(st.integers(1973, 2050))
+        found = changes(name, year, year)
+        if found:
+            return name, draw(st.sampled_from(found))
+    return "America/New_York", utc(2026, 3, 8, 7)
+
+
+def by_the_minute(
+    expression: str, zone: str, policy: tuple[DstGap, DstOverlap], after: datetime, until: datetime
+) -> list[datetime]:
+    """The rule with its options, from nothing but what the wall clock shows at each minute."""
+    info, gap, overlap = ZoneInfo(zone), *policy
+    shown: dict[datetime, list[datetime]] = {}
+    found: set[datetime] = set()
+    instant = after - timedelta(hours=30)
+    previous = instant.astimezone(info).replace(tzinfo=None)
+    while instant < until + timedelta(hours=30):
+        wall = instant.astimezone(info).replace(tzinfo=None)
+        missing = previous + MINUTE
+        while missing < wall:
+            if gap is DstGap.SHIFT and matches(expression, missing):
+                found.add(instant)
+            missing += MINUTE
+        if matches(expression, wall):
+            shown.setdefault(wall, []).append(instant)
+        previous = wall
+        instant += MINUTE
+    for passes in shown.values():
+        found |= {DstOverlap.FIRST: {passes[0]}, DstOverlap.LAST: {passes[-1]}, DstOverlap.BOTH: set(passes)}[overlap]
+    return sorted(instant for instant in found if after < instant <= until)
+
+
+@settings(max_examples=250)
+@given(
+    place=moments_of_change(),
+    expression=day_expressions(),
+    gap=st.sampled_from(DstGap),
+    overlap=st.sampled_from(DstOverlap),
+    start=st.integers(-600, 600),
+)
+def test_c4_every_policy_agrees_with_the_wall_clock_minute_by_minute(
+    place: tuple[str, datetime], expression: str, gap: DstGap, overlap: DstOverlap, start: int
+) -> None:
+    """C3 and C4: around any change of any zone, from any start: the instants that a plain reading gives, each once."""
+    zone, change = place
+    after, until = change + start * MINUTE, change + timedelta(hours=14)
+    schedule = parse_recurring(expression, zone, terms=Terms(gap, overlap))
+    found = []
+    instant = schedule.next_after(after)
+    while instant is not None and instant <= until:
+        found.append(instant)
+        instant = schedule.next_after(instant)
+    assert found == by_the_minute(expression, zone, (gap, overlap), after, until)
+
+
+@given(
+    place=moments_of_change(),
+    expression=st.sampled_from(("0 9 1 1 *", "30 1 29 2 *", "15 2 * * sun#1", "*/20 2 L 3,10,11 *", "0 0 31W * *")),
+    overlap=st.sampled_from(DstOverlap),
+    before=st.timedeltas(timedelta(0), timedelta(days=3_000)),
+)
+def test_c3_what_is_far_is_found_from_near_and_from_far(
+    place: tuple[str, datetime], expression: str, overlap: DstOverlap, before: timedelta
+) -> None:
+    """C3: the next occurrence from long before is the one that a walk from there comes to."""
+    zone, change = place
+    schedule = parse_recurring(expression, zone, terms=Terms(dst_overlap=overlap))
+    start = change - before
+    following = schedule.next_after(start)
+    assert following is not None
+    for share in (0.1, 0.5, 0.9, 0.99, 0.9999):
+        between = start + (following - start) * share
+        assert schedule.next_after(between) == following
+    assert schedule.next_after(following - timedelta(seconds=1)) == following

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countwheel.domain.schedule import ScheduleError
+from countwheel.domain.errors import ScheduleError
 from countwheel.domain.timestamp import INSTANT_PATTERN, LOCAL_TIME_PATTERN, format_instant, parse_oneoff
 
 BERLIN = "Europe/Berlin"

@@ -42,7 +42,7 @@ async def _claim(connection: Connection, node_id: str) -> ClaimedRun:
 def _finished(run: ClaimedRun) -> FinishedRun:
     return FinishedRun(
         job_id=run.job_id, run_id=run.run_id, fence=run.fence, status="SUCCEEDED", started_at=NOW, finished_at=NOW,
-        http_status=200, error=None, response_head=None, occurrences=1, superseded_by=None, one_off=True, sent=True,
+        http_status=200, error=None, response_head=None, occurrences=1, superseded_by=None, last=True, sent=True,
     )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
         "response_heads": [b""] * count,
         "occurrences": [1] * count,
         "superseded_bys": [None] * count,
-        "one_offs": [True] * count,
+        "lasts": [True] * count,
         "sent": [True] * count,
     }
 

@@ -8,22 +8,22 @@ from typing import Any, Self
 import yaml
 from jsonschema_rs import Draft202012Validator, ValidationError
 
-from countwheel.domain.cron import CRON_PATTERN
 from countwheel.domain.errors import Fault
-from countwheel.domain.schedule import zones
+from countwheel.domain.schedule import RECURRING_IN_ZONE_PATTERN, RECURRING_PATTERN
 from countwheel.domain.target import TARGET_PATTERN
+from countwheel.domain.terms import TERM_FIELDS
 from countwheel.domain.timestamp import INSTANT_PATTERN, LOCAL_TIME_PATTERN
+from countwheel.domain.zones import zones
 
 _PATTERNS = {
-    "cron": CRON_PATTERN,
+    "cron": RECURRING_PATTERN,
+    "cron-in-zone": RECURRING_IN_ZONE_PATTERN,
     "instant": INSTANT_PATTERN,
     "local-time": LOCAL_TIME_PATTERN,
     "target": TARGET_PATTERN,
 }
 
 _WRONG_PATTERN = {
-    "schedule_recurring": "not a cron expression: give five fields, like '*/5 * * * *', six with seconds in front, "
-    "or a nickname, like @daily",
     "job_url": "not a URL to call: give http:// or https://, a host, and no user name, fragment or space",
     "name": "must not hold control characters",
 }
@@ -102,14 +102,14 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
 
 
 def _schedule_faults(value: object) -> list[Fault]:
-    """Say in what way a body misses all three shapes of a schedule."""
+    """Say in what way a body misses every shape of a schedule."""
     if not isinstance(value, dict):
         return []
     recurring, oneoff = "schedule_recurring" in value, "schedule_oneoff" in value
     if recurring == oneoff:
         return [Fault("#", _ONE_SCHEDULE)]
-    if recurring or not isinstance(value["schedule_oneoff"], str):
-        return []  # the field's own fault says it
+    if recurring or not isinstance(value["schedule_oneoff"], str) or not value.keys().isdisjoint(TERM_FIELDS):
+        return []  # what the field means, or its type, says more
     return [
         Fault(
             "#/schedule_oneoff",

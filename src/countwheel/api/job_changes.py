@@ -19,8 +19,10 @@ from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body
 from countwheel.auth.principal import Principal
-from countwheel.domain.errors import Fault, InvalidError
+from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amended, define, find_faults
+from countwheel.domain.planning import is_last
+from countwheel.domain.schedule import recurring_of
 from countwheel.domain.timestamp import is_local
 from countwheel.store.changes import JobChange, LockedJob, changing
 
@@ -46,7 +48,7 @@ async def pause_job(api: ApiParts, request: Request, principal: Principal) -> Re
 
 
 async def resume_job(api: ApiParts, request: Request, principal: Principal) -> Response:
-    """`POST /v1/jobs/{jobId}/resume`: go on, from now. A one-off job whose time has passed meanwhile is COMPLETED."""
+    """`POST /v1/jobs/{jobId}/resume`: go on, from now. A job that has nothing left by now is COMPLETED."""
     return await _move(api, request, principal, JobStatus.PAUSED, JobStatus.ACTIVE)
 
 
@@ -57,8 +59,9 @@ async def _move(api: ApiParts, request: Request, principal: Principal, start: Jo
     async with _open(api, principal, job_id) as change:
         check_match(change.job.version, wanted)
         if change.job.state == start:
-            is_one_off = change.job.schedule_oneoff is not None
-            nothing_left = end is JobStatus.ACTIVE and is_one_off and not await change.has_live_run()
+            nothing_left = (
+                end is JobStatus.ACTIVE and is_last(change.job.now, change.job) and not await change.has_live_run()
+            )
             await change.set_state(JobStatus.COMPLETED if nothing_left else end)
     return await _answer(api, principal, job_id)
 
@@ -88,10 +91,8 @@ def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
     is_half = isinstance(oneoff, str) and is_local(oneoff) and "timezone" not in patch
     judged = {name: value for name, value in patch.items() if not (is_half and name == "schedule_oneoff")}
     of_meaning, _ = find_faults(judged, now=api.clock.now(), target_refusal=api.target_refusal)
-    pointers = {fault.pointer for fault in faults}
-    faults += [fault for fault in of_meaning if fault.pointer not in pointers]
-    if faults:
-        raise InvalidError(faults)
+    if faults or of_meaning:
+        raise InvalidError(together(faults, of_meaning))
     return patch
 
 
@@ -102,11 +103,7 @@ async def _amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], me
         raise Problem(409, "conflict", detail="its one run has begun: it is too late to give it another time")
     await change.amend(definition)
     if rescheduled:
-        await change.replan(
-            recurring=definition.schedule_recurring,
-            timezone=definition.timezone,
-            first_occurrence=definition.first_occurrence,
-        )
+        await change.replan(recurring_of(definition), definition.first_occurrence)
 
 
 def _define(api: ApiParts, job: LockedJob, merged: Mapping[str, Any], *, rescheduled: bool) -> Definition:
@@ -116,7 +113,7 @@ def _define(api: ApiParts, job: LockedJob, merged: Mapping[str, Any], *, resched
     faults = api.contract.faults("JobSubmission", merged)
     try:
         if not faults:
-            return define(merged, now=now, target_refusal=api.target_refusal)
+            return define(merged, job.job_id, now=now, target_refusal=api.target_refusal)
     except InvalidError as error:
         faults = list(error.faults)
     problem = invalid_body(faults)

@@ -20,7 +20,8 @@ from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
-from countwheel.domain.errors import Fault, InvalidError
+from countwheel.domain import ids
+from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
 from countwheel.store import cancellation, idempotency, jobs
 from countwheel.store.jobs import JobFilter
@@ -37,10 +38,10 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     if key is None and api.settings.require_idempotency_key:
         raise Problem(400, "idempotency-key-missing", detail="this server requires an Idempotency-Key header")
     body = await read_json(request, api.settings.max_body_bytes)
-    definition = _define(api, body)
+    created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
+    definition = _define(api, body, ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES)))
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
-    entropy = api.chance.token_bytes(_ENTROPY_BYTES)
-    job = jobs.prepare(definition, principal.tenant_id, now=api.clock.now(), entropy=entropy)
+    job = jobs.prepare(definition, principal.tenant_id, created_at)
     answer = compact_json(views.new_job(job))
     if key is not None:
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
@@ -108,17 +109,16 @@ async def read_view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> tuple[dict[
     return views.stored_job(job), job.version
 
 
-def _define(api: ApiParts, body: object) -> Definition:
+def _define(api: ApiParts, body: object, job_id: UUID) -> Definition:
     """Return what the body means. Raises `InvalidError` with the faults of shape and of meaning together (E2)."""
     now = api.clock.now()
     faults = api.contract.faults("JobSubmission", body)
     if not isinstance(body, Mapping):
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
     if not faults:
-        return define(body, now=now, target_refusal=api.target_refusal)
-    pointers = {fault.pointer for fault in faults}
-    of_meaning, _ = find_faults(body, now=now, target_refusal=api.target_refusal)
-    raise InvalidError(faults + [fault for fault in of_meaning if fault.pointer not in pointers])
+        return define(body, job_id, now=now, target_refusal=api.target_refusal)
+    of_meaning, _ = find_faults(body, job_id, now=now, target_refusal=api.target_refusal)
+    raise InvalidError(together(faults, of_meaning))
 
 
 async def _replay(api: ApiParts, tenant_id: UUID, key: str | None, fingerprint: bytes | None) -> Response:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from countwheel.api.contract import Contract
 from countwheel.api.paging import Page, read_page
 from countwheel.api.problems import invalid_parameter
-from countwheel.domain.schedule import ScheduleError
+from countwheel.domain.errors import ScheduleError
 from countwheel.domain.timestamp import parse_oneoff
 
 _Choice = TypeVar("_Choice", bound=StrEnum)

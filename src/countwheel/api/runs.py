@@ -84,7 +84,7 @@ async def _cancel_future(api: ApiParts, tenant_id: UUID, job_id: UUID, run_id: U
     """Cancel an occurrence that has no row yet, named by its deterministic id. Raises the 404 for anything else."""
     async with api.database.connection() as connection:
         schedule = await cancellation.find_schedule(connection, tenant_id, job_id)
-    scheduled_for = ids.scheduled_for_of(run_id)
+    scheduled_for = ids.time_of(run_id)
     if schedule is None or scheduled_for is None or not _names(schedule, job_id, run_id, scheduled_for):
         raise not_found("run")
     if scheduled_for <= api.clock.now():

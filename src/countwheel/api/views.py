@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from countwheel.domain.run import RunStatus
+from countwheel.domain.terms import decode, write_terms
 from countwheel.domain.timestamp import format_instant
 from countwheel.store.jobs import JobRow, NewJob
 from countwheel.store.ledger import AttemptRow, RunRow
@@ -99,20 +100,24 @@ def _job(
     for name in ("schedule_recurring", "schedule_oneoff", "timezone"):
         if (value := getattr(job, name)) is not None:
             view[name] = value
-    return view | {
-        "job_url": job.job_url,
-        "job_payload": json.loads(job.job_payload),
-        "name": job.name,
-        "labels": labels,
-        "timeout_seconds": job.timeout_seconds,
-        "max_attempts": job.max_attempts,
-        "delivery": job.delivery,
-        "on_unknown": job.on_unknown,
-        "created_at": timestamp(job.created_at),
-        "updated_at": timestamp(updated_at),
-        "deleted_at": timestamp(deleted_at),
-        "next_run": next_run,
-    }
+    return (
+        view
+        | write_terms(decode(job.terms))
+        | {
+            "job_url": job.job_url,
+            "job_payload": json.loads(job.job_payload),
+            "name": job.name,
+            "labels": labels,
+            "timeout_seconds": job.timeout_seconds,
+            "max_attempts": job.max_attempts,
+            "delivery": job.delivery,
+            "on_unknown": job.on_unknown,
+            "created_at": timestamp(job.created_at),
+            "updated_at": timestamp(updated_at),
+            "deleted_at": timestamp(deleted_at),
+            "next_run": next_run,
+        }
+    )
 
 
 def _next_run(run_id: UUID | None, scheduled_for: datetime | None, status: str | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from countwheel.domain.audit import BROKEN, Finding
-from countwheel.domain.schedule import ScheduleError
+from countwheel.domain.errors import ScheduleError
 from countwheel.domain.timestamp import format_instant, parse_oneoff
 from countwheel.store.audit import FoundOfJob
 

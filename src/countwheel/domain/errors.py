@@ -1,5 +1,6 @@
 """What can be wrong with a request, said so that the caller can mend it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -11,9 +12,23 @@ class Fault:
     detail: str
 
 
+def together(of_shape: Sequence[Fault], of_meaning: Sequence[Fault]) -> list[Fault]:
+    """Return all faults, one a place: what is known of a value's meaning says more than what its shape lacks."""
+    understood = {fault.pointer for fault in of_meaning}
+    return [fault for fault in of_shape if fault.pointer not in understood] + list(of_meaning)
+
+
 class InvalidError(ValueError):
     """A body that breaks the rules. Carries every fault at once (criterion E2)."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults))
         self.faults = tuple(faults)
+
+
+class ScheduleError(ValueError):
+    """A schedule that means nothing. `field` is the name of the field that is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field

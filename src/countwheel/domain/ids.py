@@ -49,10 +49,10 @@ def first_run_id(instant: datetime) -> UUID:
     return UUID(int=min(max(milliseconds_of(instant), 0), _MAX_MILLISECONDS) << _HASH_BITS)
 
 
-def scheduled_for_of(run: UUID) -> datetime | None:
-    """Return the instant that a run's id claims to stand for, or None where no id of ours could say that."""
+def time_of(id_: UUID) -> datetime | None:
+    """Return the instant that an id claims to stand for (a run's occurrence, a job's creation), or None beyond 9999."""
     try:
-        return instant_of(run.int >> _HASH_BITS)
+        return instant_of(id_.int >> _HASH_BITS)
     except OverflowError:
         return None
 

@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
-from countwheel.domain.errors import Fault, InvalidError
-from countwheel.domain.policy import CATCHUP_WINDOW, Delivery, OnUnknown, RetryPolicy, default_on_unknown
-from countwheel.domain.schedule import ScheduleError, parse_recurring
+from countwheel.domain.cron import NO_JOB
+from countwheel.domain.errors import Fault, InvalidError, ScheduleError
+from countwheel.domain.policy import Delivery, OnUnknown, RetryPolicy, default_on_unknown
+from countwheel.domain.schedule import names_its_zone, parse_recurring
 from countwheel.domain.target import target_fault, target_host
+from countwheel.domain.terms import NO_TERMS, PLANNED_BY, RECURRING_ONLY, Terms, encode, read_terms
 from countwheel.domain.timestamp import is_local, parse_oneoff
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 """How long one call may take where the job does not say (criterion W8)."""
 
-SCHEDULE_FIELDS = ("schedule_recurring", "schedule_oneoff", "timezone")
+SCHEDULE_FIELDS = ("schedule_recurring", "schedule_oneoff", "timezone", *PLANNED_BY)
 """What a schedule is made of: a change of any of them plans anew."""
 
 TargetRefusal = Callable[[str], str | None]
@@ -36,9 +39,12 @@ class JobStatus(StrEnum):
 class Definition:
     """A valid submission. `job_payload` is the JSON text that will be signed and sent, byte for byte."""
 
+    job_id: UUID
     schedule_recurring: str | None
     schedule_oneoff: str | None
     timezone: str | None
+    terms: str | None
+    """As they are stored: see `countwheel.domain.terms`."""
     job_url: str
     target_host: str
     job_payload: str
@@ -51,21 +57,23 @@ class Definition:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def define(body: Mapping[str, Any], *, now: datetime, target_refusal: TargetRefusal) -> Definition:
-    """Return what a submission that fits the contract's schema means at `now`.
+def define(body: Mapping[str, Any], job_id: UUID, *, now: datetime, target_refusal: TargetRefusal) -> Definition:
+    """Return what a submission that fits the contract's schema means at `now`, for the job of this id.
 
     Raises `InvalidError` with every fault that the schema cannot express: a schedule that never fires, an instant in
     the past, a target that this deployment refuses.
     """
-    faults, first = find_faults(body, now=now, target_refusal=target_refusal)
+    faults, first = find_faults(body, job_id, now=now, target_refusal=target_refusal)
     if faults or first is None:
         raise InvalidError(faults or [Fault("#", "give exactly one of schedule_recurring and schedule_oneoff")])
     url = body["job_url"]
     delivery = Delivery(body.get("delivery", Delivery.AT_LEAST_ONCE))
     return Definition(
+        job_id=job_id,
         schedule_recurring=body.get("schedule_recurring"),
         schedule_oneoff=body.get("schedule_oneoff"),
         timezone=body.get("timezone"),
+        terms=encode(read_terms(body)),
         job_url=url,
         target_host=target_host(url),
         job_payload=compact_json(body.get("job_payload", {})),
@@ -80,7 +88,7 @@ def define(body: Mapping[str, Any], *, now: datetime, target_refusal: TargetRefu
 
 
 def find_faults(
-    body: Mapping[str, Any], *, now: datetime, target_refusal: TargetRefusal
+    body: Mapping[str, Any], job_id: UUID = NO_JOB, *, now: datetime, target_refusal: TargetRefusal
 ) -> tuple[list[Fault], datetime | None]:
     """Return every fault of meaning in a body whose shape may be wrong too, and the first occurrence if there is one.
 
@@ -88,41 +96,66 @@ def find_faults(
     """
     faults: list[Fault] = []
     first: datetime | None = None
-    timezone = _text(body, "timezone")
+    terms = NO_TERMS
     try:
-        if (expression := _text(body, "schedule_recurring")) is not None:
-            first = parse_recurring(expression, timezone).next_after(now)
-        if (moment := _text(body, "schedule_oneoff")) is not None:
-            first = parse_oneoff(moment, timezone)
-            if now - first > CATCHUP_WINDOW:
-                faults.append(Fault("#/schedule_oneoff", _past(first, now - first)))
+        terms = read_terms(body)
     except ScheduleError as error:
         faults.append(Fault(f"#/{error.field}", str(error)))
+    try:
+        first = _first_occurrence(body, job_id, terms, now)
+    except ScheduleError as error:
+        faults.append(Fault(f"#/{error.field}", str(error)))
+    if "schedule_oneoff" in body:
+        faults += [
+            Fault(f"#/{name}", "only a recurring job has it") for name in RECURRING_ONLY if body.get(name) is not None
+        ]
     if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
         faults.append(Fault("#/job_url", refusal))
     return faults, first
 
 
+def _first_occurrence(body: Mapping[str, Any], job_id: UUID, terms: Terms, now: datetime) -> datetime | None:
+    """Return when a job would run first, or None where its body does not say. Raises `ScheduleError`."""
+    timezone = _text(body, "timezone")
+    if (moment := _text(body, "schedule_oneoff")) is not None:
+        instant = parse_oneoff(moment, timezone)
+        if now - instant > terms.catchup_window:
+            raise ScheduleError("schedule_oneoff", _past(instant, now - instant, terms.catchup_window))
+        return instant
+    if (expression := _text(body, "schedule_recurring")) is None:
+        return None
+    schedule = parse_recurring(expression, timezone, job_id)
+    first = replace(schedule, terms=terms).next_after(now)
+    if first is None:
+        field = "schedule_recurring" if schedule.next_after(now) is None else "end_at"
+        raise ScheduleError(field, "nothing is left: the last occurrence is past")
+    return first
+
+
 def amended(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """Return a submission with a merge patch applied (RFC 7396): null takes a field away.
 
-    A new schedule of one kind takes the place of one of the other kind; an instant with its offset, of a time zone; a
-    new delivery, of what the job did about unknown outcomes.
+    A new schedule of one kind takes the place of one of the other kind; one that names its offset or zone, of a time
+    zone; a new delivery, of what the job did about unknown outcomes.
     """
     merged = {**stored, **patch}
     for given, replaced in _REPLACES.items():
-        if patch.get(given) is not None and patch.get(replaced) is None:
-            merged.pop(replaced, None)
+        for name in replaced if patch.get(given) is not None else ():
+            if patch.get(name) is None:
+                merged.pop(name, None)
     oneoff = patch.get("schedule_oneoff")
     if isinstance(oneoff, str) and "timezone" not in patch and not is_local(oneoff):
+        merged.pop("timezone", None)
+    expression = patch.get("schedule_recurring")
+    if isinstance(expression, str) and "timezone" not in patch and names_its_zone(expression):
         merged.pop("timezone", None)
     return {name: value for name, value in merged.items() if value is not None}
 
 
 _REPLACES = {
-    "schedule_recurring": "schedule_oneoff",
-    "schedule_oneoff": "schedule_recurring",
-    "delivery": "on_unknown",
+    "schedule_recurring": ("schedule_oneoff",),
+    "schedule_oneoff": ("schedule_recurring", *RECURRING_ONLY),
+    "delivery": ("on_unknown",),
 }
 
 
@@ -136,9 +169,8 @@ def _text(body: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _past(instant: datetime, age: timedelta) -> str:
-    hours = CATCHUP_WINDOW.total_seconds() / 3600
+def _past(instant: datetime, age: timedelta, window: timedelta) -> str:
     return (
         f"{instant.isoformat()} is {age.total_seconds():.0f} s in the past, "
-        f"further than the catch-up window of {hours:.0f} h: give a later time"
+        f"further than the catch-up window of {window.total_seconds():.0f} s: give a later time"
     )

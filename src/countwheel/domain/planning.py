@@ -4,13 +4,23 @@ Two laws are kept here. Every occurrence is accounted for: one that does not run
 never broken: whenever an occurrence is taken up or ended for the first time, the one after it is named.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from countwheel.domain.errors import ScheduleError
 from countwheel.domain.job import JobStatus
-from countwheel.domain.policy import CATCHUP_WINDOW, DROPPED_COUNT_LIMIT, LOST_ATTEMPTS_LIMIT, MISFIRE_GRACE
+from countwheel.domain.policy import (
+    DROPPED_COUNT_LIMIT,
+    FIRE_ALL_LIMIT,
+    LOST_ATTEMPTS_LIMIT,
+    MISFIRE_GRACE,
+    Misfire,
+)  # fmt: skip
 from countwheel.domain.run import RunStatus
-from countwheel.domain.schedule import Recurring
+from countwheel.domain.schedule import Recurring, Scheduled, recurring_of
+from countwheel.domain.terms import NO_TERMS, Terms
+
+_AN_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Candidate:
     lost_attempts: int
     schedule: Recurring | None
     """None for a one-off job."""
+    terms: Terms = NO_TERMS
 
 
 def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] = frozenset()) -> Plan:
@@ -80,6 +91,15 @@ def next_occurrence(
     return instant
 
 
+def is_last(scheduled_for: datetime, job: Scheduled) -> bool:
+    """Whether nothing is left of a job after this occurrence. A job whose schedule means nothing is not at its end."""
+    try:
+        schedule = recurring_of(job)
+    except ScheduleError:
+        return False
+    return schedule is None or schedule.next_after(scheduled_for) is None
+
+
 def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime | None:
     # Only the first claim arms the next occurrence: on a retry it may have run and ended already.
     if candidate.schedule is None or not candidate.first_claim:
@@ -90,15 +110,40 @@ def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime
 def _plan_missed(
     candidate: Candidate, following: datetime | None, *, now: datetime, cancelled: frozenset[datetime]
 ) -> Plan:
-    """Apply misfire policy `fire_latest`: of all that was missed, run only the latest."""
-    schedule = candidate.schedule
-    latest = _latest_missed(schedule, candidate.scheduled_for, now, cancelled) if schedule else None
-    if schedule is not None and latest is not None:
-        return Plan(_dropped(schedule, candidate.scheduled_for, latest), latest)
-    if now - candidate.scheduled_for <= CATCHUP_WINDOW:
+    """Apply the misfire policy to an occurrence that was missed, and to those of its chain after it."""
+    if candidate.schedule is not None:
+        dropped = _drop(candidate, candidate.schedule, now, cancelled)
+        if dropped is not None:
+            return dropped
+    window = candidate.terms.catchup_window
+    if now - candidate.scheduled_for <= window:
         return Plan(following=following)
-    reason = f"missed by more than its catch-up window of {CATCHUP_WINDOW.total_seconds():.0f} s"
+    reason = f"missed by more than its catch-up window of {window.total_seconds():.0f} s"
     return Plan(Ending(RunStatus.EXPIRED, reason), following)
+
+
+def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: frozenset[datetime]) -> Plan | None:
+    """Return the plan that drops this occurrence with those after it up to the one that runs; None where it runs."""
+    first, missed_until, terms = candidate.scheduled_for, now - MISFIRE_GRACE - _AN_INSTANT, candidate.terms
+    match terms.misfire or Misfire.FIRE_LATEST:
+        case Misfire.FIRE_LATEST:
+            resume_at = _latest_missed(schedule, first, now, cancelled)
+            if resume_at is None:
+                return None
+            why = "only the latest missed one runs (misfire policy fire_latest)"
+        case Misfire.SKIP:
+            resume_at = next_occurrence(schedule, missed_until, cancelled)
+            why = "none of those missed runs (misfire policy skip)"
+        case Misfire.FIRE_ALL if now - first > terms.catchup_window:
+            resume_at = next_occurrence(schedule, now - terms.catchup_window - _AN_INSTANT, cancelled)
+            why = f"they are missed by more than the catch-up window of {terms.catchup_window.total_seconds():.0f} s"
+            return _range(schedule, first, resume_at, now, Ending(RunStatus.EXPIRED, why))
+        case Misfire.FIRE_ALL:
+            if schedule.count_between(first, missed_until, FIRE_ALL_LIMIT) < FIRE_ALL_LIMIT:
+                return None
+            resume_at = schedule.latest_few(missed_until, FIRE_ALL_LIMIT)[0]
+            why = f"the latest {FIRE_ALL_LIMIT} of those missed run (misfire policy fire_all)"
+    return _range(schedule, first, resume_at, now, Ending(RunStatus.SKIPPED, why))
 
 
 def _latest_missed(
@@ -117,11 +162,11 @@ def _latest_missed(
     return latest if latest is not None and latest > after else None
 
 
-def _dropped(schedule: Recurring, first: datetime, latest: datetime) -> Ending:
-    # (first, latest] has as many instants as [first, latest): those that do not run.
-    count = schedule.count_between(first, latest, DROPPED_COUNT_LIMIT)
+def _range(schedule: Recurring, first: datetime, resume_at: datetime | None, now: datetime, ending: Ending) -> Plan:
+    """Return the plan that ends the occurrences from `first` up to, and without, `resume_at` as one row."""
+    end = now if resume_at is None else resume_at
+    # [first, end) has as many instants as (first, end] where the end is one too; where it is none, one more.
+    count = schedule.count_between(first, end, DROPPED_COUNT_LIMIT) + (resume_at is None)
     more = "at least " if count >= DROPPED_COUNT_LIMIT else ""
-    reason = (
-        f"missed: {more}{count} occurrence(s) dropped, only the latest missed one runs (misfire policy fire_latest)"
-    )
-    return Ending(RunStatus.SKIPPED, reason, occurrences=count, superseded_by=latest)
+    reason = f"missed: {more}{count} occurrence(s) dropped, {ending.reason}"
+    return Plan(replace(ending, reason=reason, occurrences=count, superseded_by=end), resume_at)

@@ -8,7 +8,7 @@ MISFIRE_GRACE = timedelta(seconds=60)
 """How late an occurrence may be before it counts as missed."""
 
 CATCHUP_WINDOW = timedelta(hours=24)
-"""How late an occurrence may be before it is not worth running at all (criterion P2)."""
+"""How late an occurrence may be before it is not worth running at all, where its job does not say (criterion P2)."""
 
 DROPPED_COUNT_LIMIT = 1_000
 """Dropped occurrences are counted one by one up to here, so that a year's outage costs milliseconds."""
@@ -18,6 +18,18 @@ LOST_ATTEMPTS_LIMIT = 20
 
 MAX_RETRY_AFTER = timedelta(days=1)
 """A target's `Retry-After` is followed up to here (criterion W9)."""
+
+
+FIRE_ALL_LIMIT = 100
+"""Of what was missed, misfire policy `fire_all` runs so many at the most: the latest (criterion P2)."""
+
+
+class Misfire(StrEnum):
+    """Which of the occurrences that were missed run after all."""
+
+    FIRE_LATEST = "fire_latest"
+    FIRE_ALL = "fire_all"
+    SKIP = "skip"
 
 
 class Delivery(StrEnum):

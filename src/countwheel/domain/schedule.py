@@ -1,14 +1,34 @@
-"""When a recurring job fires: cron in a zone, as strictly increasing UTC instants."""
+"""When a recurring job fires: cron in a zone, or an interval, as strictly increasing UTC instants.
 
+What a change of the clocks does to a cron expression is for the job to say, and by default as Debian has it (C4):
+
+- One that names moments fires once for each: one that falls into a gap right after the gap (`dst_gap: shift`), one that
+  comes twice in a fold in the first pass (`dst_overlap: first`).
+- One that says how often (minute or hour begins with `*`, or is a bare step like `0/15` or `H/15`) follows elapsed
+  time: it fires whenever the wall clock shows a match, in both passes of a fold (`both`), never inside a gap (`skip`).
+"""
+
+import re
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from importlib import resources
-from zoneinfo import ZoneInfo
+from typing import Protocol
+from uuid import UUID
 
-from countwheel.domain import cron
+from countwheel.domain import ids
+from countwheel.domain.cron import CRON_PATTERN, NO_JOB, Cron, CronError, parse_cron
+from countwheel.domain.errors import ScheduleError
+from countwheel.domain.interval import EVERY_PATTERN, IntervalError, is_every, parse_every
+from countwheel.domain.terms import NO_TERMS, DstGap, DstOverlap, Terms, decode
+from countwheel.domain.zones import Change, changes, offset_at, zones
 
-_NO_ZONES = frozenset({"localtime", "Factory", "posixrules"})
+RECURRING_PATTERN = f"^(?:{EVERY_PATTERN}|{CRON_PATTERN})$"
+"""What the contract says a recurring schedule looks like; see the note at CRON_PATTERN."""
+
+RECURRING_IN_ZONE_PATTERN = f"^(?:CRON_)?TZ=[A-Za-z0-9_+/-]{{1,64}} (?:{EVERY_PATTERN}|{CRON_PATTERN})$"
+"""What it looks like with its zone in front. Left out: which zones exist."""
+
 _LOOK_BACK = (
     timedelta(seconds=5),
     timedelta(minutes=5),
@@ -16,52 +36,74 @@ _LOOK_BACK = (
 )
 """How far back the latest occurrence is looked for. Each span is tried only if the shorter ones were empty, so that
 little is ever walked through."""
-_OFFSET_SAMPLE = timedelta(days=3)
-"""No zone changes its offset twice within this."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+_AN_INSTANT = timedelta(microseconds=1)
+_LONGEST_FOLD = timedelta(days=1)
+_NEAR = timedelta(days=3)
+_PREFIX = re.compile(r"(?:CRON_)?TZ=([^ ]*) (.*)", re.DOTALL)
 
 
-class ScheduleError(ValueError):
-    """A schedule that means nothing. `field` is the name of the field that is wrong."""
+class Scheduled(Protocol):
+    """What is stored of a job's schedule."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+    @property
+    def job_id(self) -> UUID: ...  # noqa: D102 (the names of the columns)
+    @property
+    def schedule_recurring(self) -> str | None: ...  # noqa: D102
+    @property
+    def timezone(self) -> str | None: ...  # noqa: D102
+    @property
+    def terms(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """A checked cron expression in a zone; `parse_recurring` makes it."""
+    """A checked schedule in a zone; `parse_recurring` makes it.
+
+    `job_id` is whose `H` it is. An interval is counted from the start that the terms name, or else from the time that
+    stands in that id: the job's creation.
+    """
 
     expression: str
     timezone: str = "UTC"
+    job_id: UUID = NO_JOB
+    terms: Terms = NO_TERMS
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """Return the first occurrence later than `instant` (UTC, whole seconds), or None if there is none."""
-        fields, zone = cron.normalize_cached(self.expression), _zone(self.timezone)
-        if cron.follows_elapsed_time(fields):
-            return _next_elapsed(fields, zone, instant)
-        # `first_instant` never decreases as wall time grows, so the first that is later is the next.
-        for wall in cron.wall_times(fields, instant.astimezone(zone).replace(tzinfo=None)):
-            candidate = cron.first_instant(wall, zone)
-            if candidate > instant:
-                return candidate
-        return None
+        """Return the first occurrence later than `instant` (UTC), or None if there is none."""
+        start, end = self.terms.start_at, self.terms.end_at
+        if start is not None and instant < start:
+            instant = start - _AN_INSTANT
+        following = self._next_unbounded(instant)
+        return following if end is None or following is None or following <= end else None
+
+    def _next_unbounded(self, instant: datetime) -> datetime | None:
+        if is_every(self.expression):
+            anchor = self.terms.start_at or ids.time_of(self.job_id) or _EPOCH
+            return _parse_every(self.expression).next_after(instant, anchor)
+        return _next_in_zone(parse_cron(self.expression, self.job_id), self, instant)
 
     def is_occurrence(self, instant: datetime) -> bool:
         """Whether the schedule fires at exactly this instant."""
-        return self.next_after(instant - timedelta(microseconds=1)) == instant
+        return self.next_after(instant - _AN_INSTANT) == instant
 
     def latest_until(self, instant: datetime) -> datetime | None:
         """Return the last occurrence that is not later than `instant`, or None."""
+        return next(iter(self.latest_few(instant, 1)), None)
+
+    def latest_few(self, instant: datetime, count: int) -> list[datetime]:
+        """Return the last occurrences that are not later than `instant`, in order: `count`, or as many as there are."""
+        found: deque[datetime] = deque(maxlen=count)
         for span in _LOOK_BACK:
+            found.clear()
             step = self.next_after(instant - span)
-            latest = None
             while step is not None and step <= instant:
-                latest, step = step, self.next_after(step)
-            if latest is not None:
-                return latest
-        return None
+                found.append(step)
+                step = self.next_after(step)
+            if len(found) == count:
+                break
+        return list(found)
 
     def count_between(self, after: datetime, until: datetime, limit: int) -> int:
         """Return how many occurrences lie in (after, until]; counting stops at `limit`."""
@@ -71,67 +113,96 @@ class Recurring:
         return count
 
 
-@lru_cache(maxsize=4096)
-def parse_recurring(expression: str, timezone: str | None) -> Recurring:
-    """Return the schedule of a cron expression (five fields or a nickname) in a zone, by default UTC.
+def parse_recurring(
+    expression: str,
+    timezone: str | None,
+    job_id: UUID = NO_JOB,
+    terms: Terms = NO_TERMS,
+) -> Recurring:
+    """Return the schedule of an expression (cron, a nickname, `@every 90s`) in a zone, by default UTC.
+
+    The zone may stand in front of the expression instead (`CRON_TZ=Europe/Berlin 0 9 * * *`).
 
     Raises `ScheduleError` that names the field, the fault and what would be right (criteria C1 and C2).
     """
-    zone = "UTC" if timezone is None else timezone
-    if zone not in zones():
-        raise ScheduleError("timezone", f"{zone[:64]!r} is not an IANA time zone: give one like Europe/Berlin")
+    if (prefix := _PREFIX.fullmatch(expression)) is not None:
+        if timezone is not None:
+            raise ScheduleError("timezone", "the expression names its zone already: leave one of them out")
+        timezone, expression = prefix[1], prefix[2]
+    place = "UTC" if timezone is None else timezone
+    if place not in zones():
+        field = "timezone" if prefix is None else "schedule_recurring"
+        raise ScheduleError(field, f"{place[:64]!r} is not an IANA time zone: give one like Europe/Berlin")
     try:
-        cron.normalize_cached(expression)
-    except cron.CronError as error:
+        if is_every(expression):
+            _parse_every(expression)
+        else:
+            parse_cron(expression, job_id)
+    except (CronError, IntervalError) as error:
         raise ScheduleError("schedule_recurring", str(error)) from error
-    return Recurring(expression, zone)
+    return Recurring(expression, place, job_id, terms)
 
 
-@lru_cache(maxsize=1)
-def zones() -> frozenset[str]:
-    """Return the IANA zones that are accepted: those of the tzdata package, whatever the machine has."""
-    names = (resources.files("tzdata") / "zones").read_text(encoding="utf-8").split()
-    return frozenset(names) - _NO_ZONES
+def names_its_zone(expression: str) -> bool:
+    """Whether an expression has its zone in front."""
+    return _PREFIX.fullmatch(expression) is not None
 
 
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
+def recurring_of(job: Scheduled) -> Recurring | None:
+    """Return the schedule of a stored job, or None for a one-off one. Raises `ScheduleError` if it means nothing."""
+    if job.schedule_recurring is None:
+        return None
+    return parse_recurring(job.schedule_recurring, job.timezone, job.job_id, decode(job.terms))
 
 
-def _next_elapsed(fields: str, zone: ZoneInfo, instant: datetime) -> datetime | None:
-    """Return the next instant at which the wall clock shows a match, span of equal offset by span."""
-    start, offset = instant, _offset(zone, instant)
-    while True:
-        wall = next(cron.wall_times(fields, (start + offset).replace(tzinfo=None)), None)
-        if wall is None:
-            return None
+_parse_every = lru_cache(maxsize=1024)(parse_every)
+
+
+def _next_in_zone(cron: Cron, schedule: Recurring, instant: datetime) -> datetime | None:
+    """Return the next occurrence: from one change of the clocks to the next, with the wall time that is looked for.
+
+    `wall` is the next match in wall time. It is sought again only where a change takes the clock to times before it.
+    """
+    gap = schedule.terms.dst_gap or (DstGap.SKIP if cron.repeats else DstGap.SHIFT)
+    overlap = schedule.terms.dst_overlap or (DstOverlap.BOTH if cron.repeats else DstOverlap.FIRST)
+    place = schedule.timezone
+    offset = offset_at(place, instant)
+    begin = _end_of_second_pass(place, instant) if overlap is DstOverlap.FIRST else instant
+    ahead = _LONGEST_FOLD if overlap is DstOverlap.LAST else timedelta(0)
+    since = instant
+    wall = cron.next_after((begin + offset).replace(tzinfo=None))
+    while wall is not None:
         candidate = wall.replace(tzinfo=UTC) - offset
-        change = _first_change(zone, start, offset, candidate)
-        if change is None:
+        change = next(changes(place, since, min(candidate + ahead, since + _NEAR)), None)
+        if change is None and candidate + ahead > since + _NEAR:
+            # A change that is near neither end of the search has no part in it: there is no match around it.
+            since = max(since + _NEAR, candidate - _NEAR)
+            offset = offset_at(place, since)
+            continue
+        if change is None or candidate < _usable_until(change, overlap):
             return candidate
-        # The clock is changed before the match comes: look again in the new offset, from the change itself on.
-        start, offset = change - _SECOND, _offset(zone, change)
-
-
-def _first_change(zone: ZoneInfo, start: datetime, offset: timedelta, until: datetime) -> datetime | None:
-    """Return the first instant in (start, until] that has another offset than `offset`, or None."""
-    low = start + _SECOND  # `start` itself may still have the offset before a change
-    while low < until or low == start + _SECOND:
-        high = min(low + _OFFSET_SAMPLE, max(until, low))
-        if _offset(zone, low) != offset:
-            return low
-        if _offset(zone, high) != offset:
-            while high - low > _SECOND:
-                middle = low + timedelta(seconds=(high - low) // _SECOND // 2)
-                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
-            return high if high <= until else None
-        if high >= until:
-            return None
-        low = high
+        first_shown = (change.at + change.after).replace(tzinfo=None)
+        if wall < first_shown:  # the clock is put forward past it
+            if gap is DstGap.SHIFT:
+                return change.at
+            wall = cron.next_after(first_shown - _SECOND)
+        elif (
+            change.repeated > timedelta(0) and overlap is not DstOverlap.FIRST
+        ):  # the clock may be put back to earlier matches
+            wall = cron.next_after(first_shown - _SECOND)
+        since, offset = change.at, change.after
     return None
 
 
-def _offset(zone: ZoneInfo, instant: datetime) -> timedelta:
-    offset = instant.astimezone(zone).utcoffset()
-    return timedelta(0) if offset is None else offset
+def _usable_until(change: Change, overlap: DstOverlap) -> datetime:
+    """Return up to when wall times before a change are meant: those that come again may be left to the second pass."""
+    is_left_to_the_second = overlap is DstOverlap.LAST and change.repeated > timedelta(0)
+    return change.at - change.repeated if is_left_to_the_second else change.at
+
+
+def _end_of_second_pass(place: str, instant: datetime) -> datetime:
+    """Return the last second of the second pass that `instant` is in; `instant` itself outside of any."""
+    for change in changes(place, instant - _LONGEST_FOLD, instant):
+        if change.at + change.repeated > instant:
+            return change.at + change.repeated - _SECOND
+    return instant

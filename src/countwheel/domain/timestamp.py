@@ -2,10 +2,9 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from countwheel.domain.cron import first_instant
-from countwheel.domain.schedule import ScheduleError, zones
+from countwheel.domain.errors import ScheduleError
+from countwheel.domain.zones import first_instant, zone, zones
 
 _DATE = r"(?:19[7-9][0-9]|2[01][0-9][0-9])-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?"
@@ -85,7 +84,7 @@ def _from_offset(wall: datetime, offset: str) -> datetime:
 def _from_zone(wall: datetime, timezone: str) -> datetime:
     if timezone not in zones():
         raise ScheduleError("timezone", f"{timezone[:64]!r} is not an IANA time zone: give one like Europe/Berlin")
-    return first_instant(wall, ZoneInfo(timezone))
+    return first_instant(wall, zone(timezone))
 
 
 def _check_leap_second(before: datetime) -> None:

@@ -18,7 +18,8 @@ import structlog
 from countwheel.domain import ids, planning
 from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
-from countwheel.domain.schedule import Recurring, parse_recurring
+from countwheel.domain.schedule import recurring_of
+from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held
 from countwheel.engine.timer import Timer
@@ -164,17 +165,14 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             begun=run.attempt > 1,
             cancel_requested=run.cancel_requested,
             lost_attempts=run.lost_attempts,
-            schedule=_schedule(run),
+            schedule=recurring_of(run),
+            terms=decode(run.terms),
         )
         return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
     except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
         # One poison row must not stop the batch: it is parked with its reason, the rest go on.
         _log.exception("run cannot be planned and is parked", run_id=str(run.run_id), job_id=str(run.job_id))
         return planning.Plan(planning.Ending(RunStatus.FAILED, f"parked: it cannot be planned ({error})"))
-
-
-def _schedule(run: ClaimedRun) -> Recurring | None:
-    return parse_recurring(run.schedule_recurring, run.timezone) if run.schedule_recurring is not None else None
 
 
 def _occurrence(entry: _Planned) -> NewOccurrence:
@@ -201,6 +199,6 @@ def _finished(entry: _Planned) -> FinishedRun:
         response_head=None,
         occurrences=ending.occurrences,
         superseded_by=ending.superseded_by,
-        one_off=entry.run.schedule_recurring is None,
+        last=planning.is_last(entry.run.scheduled_for, entry.run),
         sent=False,
     )

@@ -15,6 +15,7 @@ from countwheel.delivery.sender import RightLostError, Sender
 from countwheel.domain import outcome
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
+from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
 from countwheel.domain.policy import OnUnknown, RetryPolicy
 from countwheel.domain.run import RunStatus
@@ -261,7 +262,7 @@ class Dispatcher:
             response_head=response.head if response else None,
             occurrences=1,
             superseded_by=None,
-            one_off=held.run.schedule_recurring is None,
+            last=is_last(held.run.scheduled_for, held.run),
             sent=sent,
         )
 

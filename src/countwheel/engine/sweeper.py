@@ -1,15 +1,18 @@
 """Looks for what must never be, and mends it: an active recurring job with no live run (a chain that is not re-armed is
-silent), a cancelled occurrence that is not in the ledger.
+silent), a cancelled occurrence that is not in the ledger. A job whose schedule has ended is COMPLETED here, where the
+end of its last run did not do it.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 
 from countwheel.domain import ids
 from countwheel.domain.planning import next_occurrence
 from countwheel.domain.run import Trigger
-from countwheel.domain.schedule import parse_recurring
+from countwheel.domain.schedule import recurring_of
 from countwheel.engine.context import Context
 from countwheel.store import cancellation, jobs, runs
 from countwheel.store.jobs import UnarmedJob
@@ -29,10 +32,11 @@ class Sweeper:
         async with self._context.database.transaction() as connection:
             unarmed = await jobs.find_unarmed(connection)
             cancelled = await runs.find_cancelled(connection, [job.job_id for job in unarmed]) if unarmed else {}
-            armed = [_armed(job, cancelled.get(job.job_id, frozenset())) for job in unarmed]
-            occurrences = [occurrence for occurrence in armed if occurrence is not None]
+            occurrences, at_their_end = _armed(unarmed, cancelled)
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
+            if at_their_end:
+                await jobs.complete(connection, at_their_end)
             forgotten = await cancellation.account_for_forgotten(connection)
         if forgotten:
             _log.warning("cancels that a crash cut short were written down", count=forgotten)
@@ -41,14 +45,22 @@ class Sweeper:
         return self._context.settings.sweep_every_seconds
 
 
-def _armed(job: UnarmedJob, cancelled: frozenset[datetime]) -> NewOccurrence | None:
-    try:
-        schedule = parse_recurring(job.schedule_recurring, job.timezone)
-        instant = next_occurrence(schedule, job.last, cancelled)
-    except Exception as error:  # noqa: BLE001 (said in the log; one poison row must not keep the others unarmed)
-        _log.exception("job cannot be armed: its schedule means nothing", job_id=str(job.job_id), error=str(error))
-        return None
-    if instant is None:
-        return None
-    run_id = ids.run_id(job.job_id, instant, Trigger.SCHEDULE)
-    return NewOccurrence(job.job_id, run_id, job.tenant_id, ids.bucket_of(run_id), instant)
+def _armed(
+    unarmed: Sequence[UnarmedJob], cancelled: Mapping[UUID, frozenset[datetime]]
+) -> tuple[list[NewOccurrence], list[UUID]]:
+    """Return what is to be armed, and the jobs that have nothing left."""
+    occurrences: list[NewOccurrence] = []
+    at_their_end: list[UUID] = []
+    for job in unarmed:
+        try:
+            schedule = recurring_of(job)
+            instant = next_occurrence(schedule, job.last, cancelled.get(job.job_id, frozenset())) if schedule else None
+        except Exception as error:  # noqa: BLE001 (said in the log; one poison row must not keep the others unarmed)
+            _log.exception("job cannot be armed: its schedule means nothing", job_id=str(job.job_id), error=str(error))
+            continue
+        if instant is None:
+            at_their_end.append(job.job_id)
+            continue
+        run_id = ids.run_id(job.job_id, instant, Trigger.SCHEDULE)
+        occurrences.append(NewOccurrence(job.job_id, run_id, job.tenant_id, ids.bucket_of(run_id), instant))
+    return occurrences, at_their_end

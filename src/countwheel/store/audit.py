@@ -12,6 +12,7 @@ from uuid import UUID
 from countwheel.domain import audit, ids
 from countwheel.domain.audit import Found, Record, Scope, Version
 from countwheel.domain.schedule import parse_recurring
+from countwheel.domain.terms import decode
 from countwheel.domain.timestamp import parse_oneoff
 from countwheel.store import nodes
 from countwheel.store.database import Connection
@@ -129,9 +130,9 @@ class _Rows:
 async def _versions(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, list[Version]]:
     cursor = await connection.execute(query("audit_versions"), {"job_ids": list(job_ids)})
     found: dict[UUID, list[Version]] = {}
-    async for job_id, _, recurring, oneoff, timezone, since, until in cursor:
+    async for job_id, _, recurring, oneoff, timezone, terms, since, until in cursor:
         known = found.setdefault(job_id, [])
-        schedule = parse_recurring(recurring, timezone) if recurring is not None else None
+        schedule = parse_recurring(recurring, timezone, job_id, decode(terms)) if recurring is not None else None
         at = parse_oneoff(oneoff, timezone) if oneoff is not None else None
         known.append(Version(since, until, schedule, at, first=not known))
     return found

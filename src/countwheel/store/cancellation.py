@@ -13,11 +13,14 @@ from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
 
+from psycopg.rows import args_row
+
 from countwheel.domain import ids
+from countwheel.domain.job import JobStatus
 from countwheel.domain.planning import next_occurrence
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.run import Trigger
-from countwheel.domain.schedule import Recurring, parse_recurring
+from countwheel.domain.schedule import Recurring, recurring_of
 from countwheel.store import runs
 from countwheel.store.database import Connection, Database
 from countwheel.store.queries import query
@@ -46,6 +49,15 @@ class _LiveRun:
     fence: int
     trigger: str
     database_now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    job_id: UUID
+    state: str
+    schedule_recurring: str | None
+    timezone: str | None
+    terms: str | None
 
 
 async def cancel_live(database: Database, tenant_id: UUID, job_id: UUID, run_id: UUID) -> CancelStep:
@@ -113,11 +125,8 @@ async def account_for_forgotten(connection: Connection) -> int:
 
 async def find_schedule(connection: Connection, tenant_id: UUID, job_id: UUID) -> Recurring | None:
     """Return the schedule of a recurring job that has not ended, paused or not, or None: its chain goes on."""
-    cursor = await connection.execute(query("find_schedule"), {"tenant_id": tenant_id, "job_id": job_id})
-    row = await cursor.fetchone()
-    if row is None or row[0] not in {"ACTIVE", "PAUSED"} or row[1] is None:
-        return None
-    return parse_recurring(row[1], row[2])
+    job = await _find_job(connection, tenant_id, job_id)
+    return recurring_of(job) if job is not None and job.state in {JobStatus.ACTIVE, JobStatus.PAUSED} else None
 
 
 async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun) -> CancelStep:
@@ -135,15 +144,20 @@ async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, 
 
 async def _end_unheld(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun, reason: str) -> None:
     """End a run of a deleted job, and with it those of its chain that were due before now and never armed."""
-    cursor = await connection.execute(query("find_schedule"), {"tenant_id": tenant_id, "job_id": job_id})
-    row = await cursor.fetchone()
-    if row is None or row[1] is None or run.fence > 0 or run.scheduled_for > run.database_now:
+    job = await _find_job(connection, tenant_id, job_id)
+    schedule = recurring_of(job) if job is not None else None
+    if schedule is None or run.fence > 0 or run.scheduled_for > run.database_now:
         await _end(connection, job_id, run, reason)
         return
-    schedule = parse_recurring(row[1], row[2])
     count = 1 + schedule.count_between(run.scheduled_for, run.database_now, DROPPED_COUNT_LIMIT)
     following = schedule.next_after(run.database_now)
     await _end(connection, job_id, run, reason, occurrences=count, superseded_by=following)
+
+
+async def _find_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> _Job | None:
+    cursor = connection.cursor(row_factory=args_row(_Job))
+    await cursor.execute(query("find_schedule"), {"tenant_id": tenant_id, "job_id": job_id})
+    return await cursor.fetchone()
 
 
 async def _end(

@@ -20,7 +20,8 @@ from countwheel.domain.job import Definition
 from countwheel.domain.planning import next_occurrence
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.run import Trigger
-from countwheel.domain.schedule import parse_recurring
+from countwheel.domain.schedule import Recurring, recurring_of
+from countwheel.domain.terms import decode, write_terms
 from countwheel.store import runs
 from countwheel.store.database import Connection, Database
 from countwheel.store.jobs import columns_of_definition
@@ -44,6 +45,7 @@ class LockedJob:
     schedule_recurring: str | None
     schedule_oneoff: str | None
     timezone: str | None
+    terms: str | None
     job_url: str
     job_payload: str
     name: str | None
@@ -57,7 +59,8 @@ class LockedJob:
 
     def as_submitted(self) -> dict[str, Any]:
         """Return the body that would create the job."""
-        body = {name: getattr(self, name) for name in _SUBMITTED} | {"job_payload": json.loads(self.job_payload)}
+        body = {name: getattr(self, name) for name in _SUBMITTED} | write_terms(decode(self.terms))
+        body["job_payload"] = json.loads(self.job_payload)
         return {name: value for name, value in body.items() if value is not None}
 
 
@@ -97,7 +100,7 @@ class JobChange:
         )
         return await cursor.fetchone() is not None
 
-    async def replan(self, *, recurring: str | None, timezone: str | None, first_occurrence: datetime) -> None:
+    async def replan(self, schedule: Recurring | None, first_occurrence: datetime) -> None:
         """Take back what the old schedule has armed, and arm the new one.
 
         What a node holds, or what has begun, is too late to take back, and the new schedule begins after it. What was
@@ -107,13 +110,11 @@ class JobChange:
         at = {"job_id": self.job.job_id, "now": self.job.now}
         taken_back = await (await self.connection.execute(query("unarm"), at)).fetchall()
         following: datetime | None = first_occurrence
-        if recurring is not None:
+        if schedule is not None:
             row = await (await self.connection.execute(query("last_taken_up"), at)).fetchone()
             after = max(self.job.now, row[0]) if row and row[0] else self.job.now
             cancelled = await runs.find_cancelled(self.connection, [self.job.job_id])
-            following = next_occurrence(
-                parse_recurring(recurring, timezone), after, cancelled.get(self.job.job_id, frozenset())
-            )
+            following = next_occurrence(schedule, after, cancelled.get(self.job.job_id, frozenset()))
         for run_id, scheduled_for, fence in taken_back:
             if scheduled_for <= self.job.now:
                 await self._account_for(run_id, scheduled_for, fence, following)
@@ -126,8 +127,7 @@ class JobChange:
     async def _account_for(self, run_id: UUID, scheduled_for: datetime, fence: int, following: datetime | None) -> None:
         """Write down an occurrence that was taken back after its time, with those of its chain that came after it."""
         count = 1
-        if fence == 0 and self.job.schedule_recurring is not None:
-            schedule = parse_recurring(self.job.schedule_recurring, self.job.timezone)
+        if fence == 0 and (schedule := recurring_of(self.job)) is not None:
             count += schedule.count_between(scheduled_for, self.job.now, DROPPED_COUNT_LIMIT)
         await self.connection.execute(
             query("account_for_taken_back"),

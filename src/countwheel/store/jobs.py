@@ -26,6 +26,7 @@ class NewJob:
     schedule_recurring: str | None
     schedule_oneoff: str | None
     timezone: str | None
+    terms: str | None
     job_url: str
     target_host: str
     job_payload: str
@@ -53,6 +54,7 @@ class JobRow:
     schedule_recurring: str | None
     schedule_oneoff: str | None
     timezone: str | None
+    terms: str | None
     job_url: str
     job_payload: str
     name: str | None
@@ -90,6 +92,7 @@ class UnarmedJob:
     tenant_id: UUID
     schedule_recurring: str
     timezone: str | None
+    terms: str | None
     last: datetime
 
 
@@ -100,6 +103,7 @@ _COLUMNS = (
         "schedules_recurring",
         "schedules_oneoff",
         "timezones",
+        "terms",
         "job_urls",
         "target_hosts",
     ),
@@ -124,13 +128,10 @@ def columns_of_definition(definition: Definition) -> dict[str, Any]:
     return columns | {"labels": json.dumps(definition.labels)}
 
 
-def prepare(definition: Definition, tenant_id: UUID, *, now: datetime, entropy: bytes) -> NewJob:
-    """Return what creating a job writes, without a key. `entropy` is at least 10 unguessable bytes."""
-    created_at = ids.instant_of(ids.milliseconds_of(now))
-    job_id = ids.job_id(created_at, entropy)
-    run_id = ids.run_id(job_id, definition.first_occurrence, Trigger.SCHEDULE)
+def prepare(definition: Definition, tenant_id: UUID, created_at: datetime) -> NewJob:
+    """Return what creating a job writes, without a key. `created_at` is in whole milliseconds."""
+    run_id = ids.run_id(definition.job_id, definition.first_occurrence, Trigger.SCHEDULE)
     return NewJob(
-        job_id=job_id,
         tenant_id=tenant_id,
         created_at=created_at,
         run_id=run_id,
@@ -191,12 +192,18 @@ async def find_unarmed(connection: Connection) -> list[UnarmedJob]:
     Must run inside a transaction, which also arms them.
     """
     rows = await (await connection.execute(query("find_unarmed_jobs"))).fetchall()
-    found: dict[UUID, tuple[Any, ...]] = {row[0]: row for row in rows}
+    found = {row[0]: row for row in rows}
     cursor = await connection.execute(query("last_occurrences"), {"job_ids": list(found)})
-    return [
-        UnarmedJob(job_id, found[job_id][1], found[job_id][2], found[job_id][3], last or found[job_id][4])
-        async for job_id, last in cursor
-    ]
+    unarmed = []
+    async for job_id, last in cursor:
+        _, tenant_id, recurring, timezone, terms, created_at = found[job_id]
+        unarmed.append(UnarmedJob(job_id, tenant_id, recurring, timezone, terms, last or created_at))
+    return unarmed
+
+
+async def complete(connection: Connection, job_ids: Sequence[UUID]) -> int:
+    """Mark active jobs COMPLETED that have nothing left; returns how many."""
+    return (await connection.execute(query("complete_jobs"), {"job_ids": list(job_ids)})).rowcount
 
 
 async def prune(connection: Connection, *, after: UUID, retention_days: int) -> tuple[int, UUID | None]:

@@ -23,7 +23,7 @@ _FRAGMENTS = {
             r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
             r.started_at, r.cancel_requested_at IS NOT NULL,
             j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
-            j.schedule_recurring, j.timezone, j.state, j.delivery, j.on_unknown,
+            j.schedule_recurring, j.timezone, j.terms, j.state, j.delivery, j.on_unknown,
             -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.
             j.schedule_recurring IS NOT NULL AND EXISTS (
                 SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
@@ -33,8 +33,8 @@ _FRAGMENTS = {
             r.job_version > j.version
     """,
     "job_columns": """
-        j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.job_url, j.job_payload, j.name,
-        j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
+        j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.job_url, j.job_payload,
+        j.name, j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
         j.version, j.delivery, j.on_unknown, n.run_id, n.scheduled_for, n.state
     """,
     "next_run": """

@@ -40,6 +40,7 @@ class ClaimedRun:
     max_attempts: int
     schedule_recurring: str | None
     timezone: str | None
+    terms: str | None
     job_state: str
     delivery: str
     on_unknown: str
@@ -75,7 +76,8 @@ class FinishedRun:
     response_head: bytes | None
     occurrences: int
     superseded_by: datetime | None
-    one_off: bool
+    last: bool
+    """The schedule of its job names no occurrence after it."""
     sent: bool
 
 
@@ -193,7 +195,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
                 "http_statuses",
                 "errors",
             ),
-            *("response_heads", "occurrences", "superseded_bys", "one_offs", "sent"),
+            *("response_heads", "occurrences", "superseded_bys", "lasts", "sent"),
         ),
     )
     return {row[0] async for row in cursor}

@@ -15,10 +15,10 @@ WHERE (%(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s::uuid)
 
 -- name: audit_versions
 -- Every schedule that these jobs have had, with the time that it was in force, oldest first.
-SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, effective_from, effective_until
+SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, terms, effective_from, effective_until
 FROM job_versions WHERE job_id = ANY(%(job_ids)s)
 UNION ALL
-SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, coalesce(effective_from, created_at), deleted_at
+SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, terms, coalesce(effective_from, created_at), deleted_at
 FROM jobs WHERE job_id = ANY(%(job_ids)s)
 ORDER BY job_id, version;
 

@@ -4,13 +4,13 @@
 WITH submitted AS (
     SELECT * FROM unnest(
         %(job_ids)s::uuid[], %(tenant_ids)s::uuid[], %(schedules_recurring)s::text[], %(schedules_oneoff)s::text[],
-        %(timezones)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
+        %(timezones)s::text[], %(terms)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
         %(names)s::text[], %(labels)s::text[], %(timeouts_seconds)s::float8[], %(max_attempts)s::int2[],
         %(created_ats)s::timestamptz[], %(run_ids)s::uuid[], %(buckets)s::int2[], %(scheduled_fors)s::timestamptz[],
         %(deliveries)s::text[], %(on_unknowns)s::text[],
         %(keys)s::text[], %(fingerprints)s::bytea[], %(answers)s::text[]
     ) AS s (
-        job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
+        job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
         name, labels, timeout_seconds, max_attempts, created_at, run_id, bucket, scheduled_for,
         delivery, on_unknown, key, fingerprint, answer
     )
@@ -28,11 +28,11 @@ accepted AS (
 ),
 new_jobs AS (
     INSERT INTO jobs (
-        job_id, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
+        job_id, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
         name, labels, timeout_seconds, max_attempts, created_at, updated_at, delivery, on_unknown
     )
     SELECT
-        job_id, tenant_id, 'ACTIVE', schedule_recurring, schedule_oneoff, timezone, job_url, target_host, job_payload,
+        job_id, tenant_id, 'ACTIVE', schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
         name, labels::jsonb, timeout_seconds, max_attempts, created_at, created_at, delivery, on_unknown
     FROM accepted
 ),
@@ -65,24 +65,24 @@ LIMIT %(limit)s::int;
 
 -- name: lock_job
 -- For a change, after the job's live runs: whoever ends a run locks in that order, too. `now` is the moment of the change.
-SELECT j.job_id, j.version, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.job_url, j.job_payload, j.name,
-    j.labels, j.timeout_seconds, j.max_attempts, j.delivery, j.on_unknown, j.created_at, clock_timestamp()
+SELECT j.job_id, j.version, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.job_url, j.job_payload,
+    j.name, j.labels, j.timeout_seconds, j.max_attempts, j.delivery, j.on_unknown, j.created_at, clock_timestamp()
 FROM jobs j WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s
 FOR UPDATE;
 
 -- name: keep_version
 -- What the job was until now, for whoever asks later which schedule was in force.
 INSERT INTO job_versions (
-    job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, effective_from, effective_until
+    job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms, effective_from, effective_until
 )
-SELECT job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone,
+SELECT job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms,
     coalesce(effective_from, created_at), %(changed_at)s
 FROM jobs WHERE job_id = %(job_id)s;
 
 -- name: amend_job
 UPDATE jobs SET
     schedule_recurring = %(schedule_recurring)s, schedule_oneoff = %(schedule_oneoff)s, timezone = %(timezone)s,
-    job_url = %(job_url)s, target_host = %(target_host)s, job_payload = %(job_payload)s, name = %(name)s,
+    terms = %(terms)s, job_url = %(job_url)s, target_host = %(target_host)s, job_payload = %(job_payload)s, name = %(name)s,
     labels = %(labels)s::jsonb, timeout_seconds = %(timeout_seconds)s, max_attempts = %(max_attempts)s,
     delivery = %(delivery)s, on_unknown = %(on_unknown)s,
     version = version + 1, effective_from = %(changed_at)s, updated_at = %(changed_at)s
@@ -115,7 +115,7 @@ SELECT greatest(
 
 -- name: job_definitions
 -- What claimed runs must know of their jobs, read again: see `claim`.
-SELECT j.job_id, j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts, j.schedule_recurring, j.timezone, j.state,
+SELECT j.job_id, j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts, j.schedule_recurring, j.timezone, j.terms, j.state,
     j.delivery, j.on_unknown
 FROM jobs j WHERE j.job_id = ANY(%(job_ids)s);
 
@@ -125,17 +125,21 @@ UPDATE jobs SET state = 'DELETED', deleted_at = now(), ended_at = coalesce(ended
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND state <> 'DELETED';
 
 -- name: find_schedule
-SELECT state, schedule_recurring, timezone FROM jobs
+SELECT job_id, state, schedule_recurring, timezone, terms FROM jobs
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
 
 -- name: find_unarmed_jobs
 -- Recurring jobs that have not ended, with no live run: a broken chain, which must never be. Locked, so that two sweeps take turns.
-SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.created_at
+SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.terms, j.created_at
 FROM jobs j
 WHERE j.schedule_recurring IS NOT NULL AND j.state IN ('ACTIVE', 'PAUSED')
   AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id)
 LIMIT 500
 FOR UPDATE OF j SKIP LOCKED;
+
+-- name: complete_jobs
+UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
+WHERE job_id = ANY(%(job_ids)s) AND state = 'ACTIVE';
 
 -- name: last_occurrences
 -- Where the chain of each job broke. Asked after the jobs are locked, in a snapshot of its own, so that what a peer

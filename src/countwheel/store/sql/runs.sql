@@ -48,10 +48,10 @@ WITH ended AS MATERIALIZED (
         %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(statuses)s::text[],
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
         %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
-        %(one_offs)s::boolean[], %(sent)s::boolean[]
+        %(lasts)s::boolean[], %(sent)s::boolean[]
     ) AS e (
         job_id, run_id, fence, status, started_at, finished_at, http_status,
-        error, response_head, occurrences, superseded_by, one_off, sent
+        error, response_head, occurrences, superseded_by, last, sent
     )
 ),
 left_runs AS (
@@ -61,7 +61,7 @@ left_runs AS (
         r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
         r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
         e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
-        e.one_off, e.sent
+        e.last, e.sent
 ),
 ledger AS (
     INSERT INTO run_history (
@@ -86,7 +86,10 @@ tried AS (
 completed AS (
     UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
     FROM left_runs l
-    WHERE l.one_off AND jobs.job_id = l.job_id AND jobs.state = 'ACTIVE'
+    WHERE l.last AND jobs.job_id = l.job_id AND jobs.state = 'ACTIVE'
+        -- The last occurrence may end before one that is still being tried: the sweep completes such a job.
+        AND (jobs.schedule_oneoff IS NOT NULL
+            OR NOT EXISTS (SELECT FROM runs r WHERE r.job_id = l.job_id AND r.run_id <> l.run_id))
 )
 SELECT run_id FROM left_runs;
 

@@ -1,0 +1,127 @@
+"""What a recurring schedule will do, said before it runs: its meaning, the next occurrences, the clock changes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from countwheel.domain.cron import cron_in_words, doubts, parse_cron
+from countwheel.domain.interval import is_every
+from countwheel.domain.schedule import Recurring
+from countwheel.domain.zones import Change, changes, zone
+
+_SECOND = timedelta(seconds=1)
+
+
+class Note(StrEnum):
+    """What a change of the clocks does to an occurrence."""
+
+    SHIFTED = "shifted"
+    """Its wall-clock time is left out: it is right after the gap."""
+    FIRST_OF_TWO = "first of two"
+    """Its wall-clock time comes twice: this is the first time."""
+    SECOND_OF_TWO = "second of two"
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """An occurrence, with what is special about it."""
+
+    instant: datetime
+    note: Note | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """A change of the clocks that falls on wall-clock times that the schedule names."""
+
+    at: datetime
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What there is to say of a schedule."""
+
+    meaning: str
+    fires: tuple[Fire, ...]
+    clock_changes: tuple[ClockChange, ...]
+    warnings: tuple[str, ...]
+
+
+def preview(schedule: Recurring, after: datetime, count: int) -> Preview:
+    """Return what a schedule means and does after an instant, up to `count` occurrences."""
+    if is_every(schedule.expression):
+        meaning = f"every {schedule.expression.removeprefix('@every ')} of real time, counted from {_anchor(schedule)}"
+        warnings: list[str] = []
+    else:
+        meaning = f"{cron_in_words(schedule.expression)}, by the clock of {schedule.timezone}"
+        warnings = doubts(schedule.expression)
+    fires = tuple(_fires(schedule, after, count))
+    if not fires:
+        warnings.append("nothing is left: the last occurrence is past")
+    clock_changes = tuple(_clock_changes(schedule, after, fires[-1].instant)) if fires else ()
+    return Preview(meaning, fires, clock_changes, tuple(warnings))
+
+
+def _anchor(schedule: Recurring) -> str:
+    return "the creation of the job" if schedule.terms.start_at is None else "start_at"
+
+
+def _fires(schedule: Recurring, after: datetime, count: int) -> Iterator[Fire]:
+    instant = schedule.next_after(after)
+    for _ in range(count):
+        if instant is None:
+            return
+        yield Fire(instant, _note(schedule, instant))
+        instant = schedule.next_after(instant)
+
+
+def _note(schedule: Recurring, instant: datetime) -> Note | None:
+    if is_every(schedule.expression):
+        return None
+    place = zone(schedule.timezone)
+    local = instant.astimezone(place)
+    wall = local.replace(tzinfo=None, fold=0)
+    if parse_cron(schedule.expression, schedule.job_id).next_after(wall - _SECOND) != wall:
+        return Note.SHIFTED
+    if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
+        return None
+    return Note.SECOND_OF_TWO if local.fold else Note.FIRST_OF_TWO
+
+
+def _clock_changes(schedule: Recurring, after: datetime, until: datetime) -> Iterator[ClockChange]:
+    if is_every(schedule.expression):
+        return
+    cron = parse_cron(schedule.expression, schedule.job_id)
+    for change in changes(schedule.timezone, after, until):
+        begin, end = _touched(change)
+        wall = cron.next_after(begin - _SECOND)
+        if wall is None or wall >= end:
+            continue
+        runs = schedule.next_after(change.at - _SECOND) == change.at
+        if change.repeated > timedelta(0):
+            effect = f"{wall} comes twice: {_passes(schedule, change, wall)}"
+        else:
+            effect = f"{wall} does not exist: " + (
+                "it runs right after the gap" if runs else "it does not run that day"
+            )
+        yield ClockChange(change.at, effect)
+
+
+def _passes(schedule: Recurring, change: Change, wall: datetime) -> str:
+    first = wall.replace(tzinfo=change.at.tzinfo) - change.before
+    second = wall.replace(tzinfo=change.at.tzinfo) - change.after
+    match schedule.is_occurrence(first), schedule.is_occurrence(second):
+        case True, True:
+            return "it runs both times"
+        case False, True:
+            return "it runs the second time"
+        case _:
+            return "it runs the first time"
+
+
+def _touched(change: Change) -> tuple[datetime, datetime]:
+    """Return the wall times, from and up to, that a change leaves out or repeats."""
+    walls = sorted((change.at + offset).replace(tzinfo=None) for offset in (change.before, change.after))
+    return walls[0], walls[1]
