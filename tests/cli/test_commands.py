@@ -39,6 +39,24 @@ async def test_help_and_version() -> None:
     assert (await run_command("--version")).output.strip() == __version__
 
 
+async def test_cron_says_what_an_expression_means_and_when_it_fires() -> None:
+    """`cron explain` and `cron next` need no server; what means nothing is refused with exit code 2."""
+    explained = await run_command("cron", "explain", "*/7 9 * * *", "--timezone", "Europe/Berlin")
+    assert explained.output == "every 7 minutes of hour 9, every day, by the clock of Europe/Berlin\n"
+    assert "warning: minute */7 starts anew at 0" in explained.errors
+    shown = await run_command(
+        *("cron", "next", "30 2 * * *", "--timezone", "Europe/Berlin", "--from", "2026-03-28T12:00:00Z", "--count", "2")
+    )
+    assert shown.output.splitlines() == [
+        "Sun 2026-03-29 03:00:00+02:00  2026-03-29T01:00:00Z  shifted",
+        "Mon 2026-03-30 02:30:00+02:00  2026-03-30T00:30:00Z",
+    ]
+    assert "clock change 2026-03-29T01:00:00Z: 2026-03-29 02:30:00 does not exist" in shown.errors
+    refused = await run_command("cron", "explain", "61 * * * *")
+    assert (refused.code, refused.output) == (2, "")
+    assert "bad minute '61' at position 1" in refused.errors
+
+
 async def test_dev_serves_and_its_curl_line_works(tmp_path: Path) -> None:
     """The printed line, pasted into a shell, creates a job that the echo receives within its second."""
     async with dev_server(tmp_path / "data") as server:

@@ -13,6 +13,9 @@ _ROLES = "api,engine"
 db = App(name="db", help="The database schema.")
 app.command(db)
 
+cron = App(name="cron", help="What a schedule means. Needs no server.")
+app.command(cron)
+
 
 def main() -> None:
     """Run the command that was asked for."""
@@ -78,6 +81,28 @@ def token(
     from countwheel.cli.token import print_token  # noqa: PLC0415 (quick --help)
 
     sys.exit(print_token(scope))
+
+
+@cron.command
+def explain(expression: str, *, timezone: str | None = None) -> None:
+    """Say in words what a cron expression means, and what in it is probably not meant."""
+    from countwheel.cli.cron import print_meaning  # noqa: PLC0415 (quick --help)
+
+    sys.exit(print_meaning(expression, timezone))
+
+
+@cron.command(name="next")
+def next_(
+    expression: str,
+    *,
+    timezone: Annotated[str | None, Parameter(help="The place whose clock counts; UTC.")] = None,
+    count: Annotated[int, Parameter(help="How many.")] = 10,
+    from_: Annotated[str | None, Parameter(name="--from", help="After this (RFC 3339, or a date); now.")] = None,
+) -> None:
+    """Print when a cron expression fires next, and what the clock changes in between do to it."""
+    from countwheel.cli.cron import print_next  # noqa: PLC0415 (quick --help)
+
+    sys.exit(print_next(expression, timezone, count=count, start=from_))
 
 
 @db.command

@@ -94,6 +94,16 @@ def find_faults(
 
     A field of the wrong type is passed over: the schema's own fault says it better.
     """
+    faults, first = find_schedule_faults(body, job_id, now=now)
+    if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
+        faults.append(Fault("#/job_url", refusal))
+    return faults, first
+
+
+def find_schedule_faults(
+    body: Mapping[str, Any], job_id: UUID, *, now: datetime
+) -> tuple[list[Fault], datetime | None]:
+    """Return every fault in what a body says of its schedule, and the first occurrence if there is one."""
     faults: list[Fault] = []
     first: datetime | None = None
     terms = NO_TERMS
@@ -106,11 +116,8 @@ def find_faults(
     except ScheduleError as error:
         faults.append(Fault(f"#/{error.field}", str(error)))
     if "schedule_oneoff" in body:
-        faults += [
-            Fault(f"#/{name}", "only a recurring job has it") for name in RECURRING_ONLY if body.get(name) is not None
-        ]
-    if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
-        faults.append(Fault("#/job_url", refusal))
+        misplaced = [name for name in RECURRING_ONLY if body.get(name) is not None]
+        faults += [Fault(f"#/{name}", "only a recurring job has it") for name in misplaced]
     return faults, first
 
 

@@ -64,6 +64,11 @@ def preview(schedule: Recurring, after: datetime, count: int) -> Preview:
     return Preview(meaning, fires, clock_changes, tuple(warnings))
 
 
+def preview_once(instant: datetime) -> Preview:
+    """Return what there is to say of a one-off time."""
+    return Preview("once", (Fire(instant, None),), (), ())
+
+
 def _anchor(schedule: Recurring) -> str:
     return "the creation of the job" if schedule.terms.start_at is None else "start_at"
 

@@ -59,8 +59,8 @@ def _times(second: str, minute: str, hour: str) -> str:
             shown = [f"{h:02}:{m:02}" + (f":{s:02}" if second != "0" else "") for h, m, s in times]
             return "at " + _joined(shown)
     said = [] if second == "0" else [_often("second", second)]
-    if not (second == "*" and minute == "*"):
-        said.append(_often("minute", minute))
+    if (second, minute) != ("*", "*"):
+        said.append(("of " if said else "") + _often("minute", minute))
     if hour == "*" and minute[0] != "*":
         said.append("of every hour")
     elif hour != "*":
