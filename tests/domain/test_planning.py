@@ -95,6 +95,16 @@ def test_p2_each_missed_occurrence_runs_or_is_counted(
             assert ran == every[-1:] or (ran == [] and every[-1] not in worth_it)
 
 
+def test_p1_what_waits_too_long_is_expired() -> None:
+    """P1 and P2: a run that was given back unsent again and again ends when its catch-up window does."""
+    waits = candidate(first_claim=False, terms=Terms(catchup_window_seconds=600.0))
+    assert plan(waits, now=NOON + timedelta(seconds=600)).ending is None
+    ended = plan(waits, now=NOON + timedelta(seconds=601)).ending
+    assert ended is not None
+    assert (ended.status, "catch-up window of 600 s" in ended.reason) == (RunStatus.EXPIRED, True)
+    assert plan(replace(waits, begun=True), now=NOON + timedelta(seconds=601)).ending is None
+
+
 def test_a_retry_does_not_arm_again() -> None:
     """The chain went on with the first claim; a second row for the next occurrence would be its double."""
     assert plan(candidate(first_claim=False), now=NOON).following is None

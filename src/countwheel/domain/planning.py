@@ -76,6 +76,9 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT:
         reason = f"parked: {candidate.lost_attempts} nodes were lost while they held this run"
         return Plan(Ending(RunStatus.FAILED, reason), following)
+    if not candidate.first_claim and not candidate.begun and _has_waited_too_long(candidate, now):
+        window = candidate.terms.catchup_window.total_seconds()
+        return Plan(Ending(RunStatus.EXPIRED, f"waited for longer than its catch-up window of {window:.0f} s"))
     if candidate.first_claim and now - candidate.scheduled_for > MISFIRE_GRACE:
         return _plan_missed(candidate, following, now=now, cancelled=cancelled)
     return Plan(following=following)
@@ -120,6 +123,10 @@ def _plan_missed(
         return Plan(following=following)
     reason = f"missed by more than its catch-up window of {window.total_seconds():.0f} s"
     return Plan(Ending(RunStatus.EXPIRED, reason), following)
+
+
+def _has_waited_too_long(candidate: Candidate, now: datetime) -> bool:
+    return now - candidate.scheduled_for > max(candidate.terms.catchup_window, MISFIRE_GRACE)
 
 
 def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: frozenset[datetime]) -> Plan | None:

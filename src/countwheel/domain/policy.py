@@ -32,6 +32,20 @@ class Misfire(StrEnum):
     SKIP = "skip"
 
 
+QUEUE_ALL_LIMIT = 1_000
+"""So many runs of a job wait for an earlier one at the most (criterion P1)."""
+
+
+class Overlap(StrEnum):
+    """What becomes of an occurrence that is due while an earlier run of its job is alive."""
+
+    SKIP = "skip"
+    QUEUE_ONE = "queue_one"
+    QUEUE_ALL = "queue_all"
+    CANCEL_RUNNING = "cancel_running"
+    ALLOW = "allow"
+
+
 class Delivery(StrEnum):
     """How often a run may reach its target. HTTP knows no third way (promise 5)."""
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from countwheel.domain.errors import ScheduleError
-from countwheel.domain.policy import CATCHUP_WINDOW, Misfire
+from countwheel.domain.policy import CATCHUP_WINDOW, Misfire, Overlap
 from countwheel.domain.timestamp import format_instant, parse_oneoff
 
 
@@ -41,6 +41,7 @@ class Terms:
     """No occurrence is before it."""
     end_at: datetime | None = None
     """No occurrence is after it."""
+    overlap: Overlap | None = None
     misfire: Misfire | None = None
     catchup_window_seconds: float | None = None
 
@@ -58,7 +59,7 @@ TERM_FIELDS = tuple(field.name for field in fields(Terms))
 PLANNED_BY = ("dst_gap", "dst_overlap", "start_at", "end_at")
 """Those that decide which occurrences there are: a change of any of them plans anew."""
 
-RECURRING_ONLY = (*PLANNED_BY, "misfire")
+RECURRING_ONLY = (*PLANNED_BY, "overlap", "misfire")
 """Those that mean nothing to a one-off job."""
 
 
@@ -71,6 +72,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "dst_overlap": DstOverlap,
     "start_at": _instant,
     "end_at": _instant,
+    "overlap": Overlap,
     "misfire": Misfire,
     "catchup_window_seconds": float,
 }

@@ -1,7 +1,7 @@
 """Stops what has been cancelled while this node holds it. The cancel's answer waits for the record that this makes."""
 
 from countwheel.engine.context import Context
-from countwheel.engine.dispatcher import Dispatcher
+from countwheel.engine.dispatcher import CANCEL_REASON, Dispatcher
 from countwheel.store import runs
 
 
@@ -18,8 +18,8 @@ class Canceller:
             return self._context.settings.cancel_poll_every_seconds
         async with self._context.database.connection() as connection:
             requested = await runs.cancel_requests(connection, self._context.node.node_id)
-        for run_id in requested:
+        for run_id, reason in requested.items():
             held = self._context.held.find(run_id)
             if held is not None:
-                self._dispatcher.cancel(held)
+                self._dispatcher.cancel(held, reason or CANCEL_REASON)
         return self._context.settings.cancel_poll_every_seconds

@@ -12,28 +12,30 @@ import structlog
 
 from countwheel.delivery.request import Delivery, build_call
 from countwheel.delivery.sender import RightLostError, Sender
-from countwheel.domain import outcome
+from countwheel.domain import outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
+from countwheel.domain.overlap import Earlier
 from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
-from countwheel.domain.policy import OnUnknown, RetryPolicy
+from countwheel.domain.policy import OnUnknown, Overlap, RetryPolicy
 from countwheel.domain.run import RunStatus
+from countwheel.domain.terms import decode
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.turns import Turns
-from countwheel.store import runs
+from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
-from countwheel.store.runs import ClaimedRun, FinishedRun, RetriedRun
+from countwheel.store.runs import ClaimedRun, FinishedRun, HeldRun, RetriedRun
 
 _log = structlog.get_logger(__name__)
 
-OVERLAP_REASON = "overlap: an earlier run of this job had not ended (overlap policy skip)"
 CANCEL_REASON = "cancelled by request"
-ABORT_REASON = "cancelled by request while its call was under way: the target may have received it"
+_REPLACED_REASON = "replaced by the next occurrence (overlap policy cancel_running)"
+_ABORTED = "while its call was under way: the target may have received it"
 
 _ERROR_CHARACTERS = 1_000
 _DATABASE_PAUSE_SECONDS = 0.05
@@ -67,15 +69,15 @@ class Dispatcher:
         self._ready.put(held)
         self._start_what_fits()
 
-    def cancel(self, held: Held) -> None:
+    def cancel(self, held: Held, reason: str) -> None:
         """Stop a held run: before its call it is never sent, during it the call is aborted."""
         if held.cancelled or held.phase is Phase.RECORDING:
             return
-        held.cancelled = True
+        held.cancel_reason = reason
         if held.task is not None:
             held.task.cancel()
         else:
-            self._recorder.put(held, self._ended(held, RunStatus.CANCELED, CANCEL_REASON, sent=False))
+            self._recorder.put(held, self._ended(held, RunStatus.CANCELED, reason, sent=False))
 
     def drop_all(self) -> None:
         """Forget everything that is held: the lease is lost, and others have the right to it."""
@@ -159,8 +161,7 @@ class Dispatcher:
         """
         while self._context.node.has_lease():
             try:
-                if held.run.overlapping and await self._still_overlaps(held):
-                    self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, OVERLAP_REASON, sent=False))
+                if held.run.overlapping and not await self._may_run_beside(held):
                     return None
                 secret = await self._secrets.of(held.run.tenant_id)
                 if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
@@ -171,15 +172,34 @@ class Dispatcher:
         self._context.held.drop(held)
         return None
 
-    async def _still_overlaps(self, held: Held) -> bool:
-        """Whether an earlier run of the job is alive still; one that has ended and waits for its record is not."""
+    async def _may_run_beside(self, held: Held) -> bool:
+        """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""
+        run = held.run
+        policy = decode(run.terms).overlap or Overlap.SKIP
+        match overlap.decide(policy, await self._find_earlier(held)):
+            case overlap.Skip(reason):
+                self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, reason, sent=False))
+            case overlap.Wait(seconds, cancel_earlier):
+                if cancel_earlier:
+                    await cancellation.cancel_earlier(
+                        self._context.database, run.tenant_id, run.job_id, run.run_id, _REPLACED_REASON
+                    )
+                async with self._context.database.connection() as connection:
+                    await runs.let_wait(connection, HeldRun(run.job_id, run.run_id, run.fence), seconds)
+                self._context.held.drop(held)
+            case overlap.Run():
+                return True
+        return False
+
+    async def _find_earlier(self, held: Held) -> Earlier:
+        """Return which earlier runs of the job are alive still; one that has ended and waits for its record is not."""
         while True:
             async with self._context.database.connection() as connection:
-                if not await runs.still_overlapping(connection, [(held.run.job_id, held.run.run_id)]):
-                    return False
+                earlier = await runs.find_earlier(connection, held.run.job_id, held.run.run_id)
             recording = self._context.held.in_phase(Phase.RECORDING)
-            if not any(other.run.job_id == held.run.job_id and other is not held for other in recording):
-                return True
+            same_job = any(other.run.job_id == held.run.job_id and other is not held for other in recording)
+            if earlier.live == 0 or not same_job:
+                return earlier
             await self._recorder.wait_until_idle()
 
     async def _send(self, held: Held, secret: bytes, started_at: datetime) -> AttemptResult:
@@ -227,7 +247,7 @@ class Dispatcher:
             return  # dropped with the lease: not ours to record
         if held.cancelled:
             sent = started_at is not None
-            reason = ABORT_REASON if sent else CANCEL_REASON
+            reason = f"{held.cancel_reason} {_ABORTED}" if sent else held.cancel_reason
             self._recorder.put(held, self._ended(held, RunStatus.CANCELED, reason, sent=sent, started_at=started_at))
             return
         error = "lost: the node stopped before the answer came"

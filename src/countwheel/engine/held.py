@@ -32,7 +32,12 @@ class Held:
     task: asyncio.Task[None] | None = None
     sending_since: float = 0.0
     announced: bool = False
-    cancelled: bool = False
+    cancel_reason: str | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it has been asked for its end."""
+        return self.cancel_reason is not None
 
 
 class HeldRuns:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from countwheel.domain.policy import Overlap
+from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.store import runs
@@ -89,9 +91,17 @@ class Recorder:
         async with self._context.database.connection() as connection:
             if finished:
                 recorded |= await runs.finish(connection, finished)
+                if awaited := {entry.record.job_id for entry in batch if _is_awaited(entry)}:
+                    await runs.wake(connection, list(awaited))
             if retried:
                 recorded |= await runs.retry(connection, retried, node_id=self._context.node.node_id)
         return recorded
+
+
+def _is_awaited(entry: _Entry) -> bool:
+    """Whether another run of the job may wait for this one to end."""
+    policy = decode(entry.held.run.terms).overlap
+    return isinstance(entry.record, FinishedRun) and policy not in {None, Overlap.SKIP, Overlap.ALLOW}
 
 
 def _parked(entry: _Entry) -> _Entry:

@@ -85,8 +85,20 @@ async def cancel_job_runs(database: Database, tenant_id: UUID, job_id: UUID, rea
             if run.node_id is None:
                 await _end_unheld(connection, tenant_id, job_id, run, reason)
             else:
-                await connection.execute(query("request_cancel"), {"job_id": job_id, "run_id": run.run_id})
+                await _ask_holder(connection, job_id, run.run_id, reason)
     return not live
+
+
+async def cancel_earlier(database: Database, tenant_id: UUID, job_id: UUID, run_id: UUID, reason: str) -> None:
+    """End every live run of a job that is earlier than one of its runs, or ask its holder to."""
+    async with database.transaction() as connection:
+        cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
+        earlier = [run for run in [_LiveRun(*row) async for row in cursor] if run.run_id < run_id]
+        for run in earlier:
+            if run.node_id is None:
+                await _end(connection, job_id, run, reason)
+            else:
+                await _ask_holder(connection, job_id, run.run_id, reason)
 
 
 async def cancel_future(
@@ -131,7 +143,7 @@ async def find_schedule(connection: Connection, tenant_id: UUID, job_id: UUID) -
 
 async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun) -> CancelStep:
     if run.node_id is not None:
-        await connection.execute(query("request_cancel"), {"job_id": job_id, "run_id": run.run_id})
+        await _ask_holder(connection, job_id, run.run_id, REASON)
         return CancelStep.ASKED
     schedule = await find_schedule(connection, tenant_id, job_id)
     if schedule is not None:
@@ -152,6 +164,10 @@ async def _end_unheld(connection: Connection, tenant_id: UUID, job_id: UUID, run
     count = 1 + schedule.count_between(run.scheduled_for, run.database_now, DROPPED_COUNT_LIMIT)
     following = schedule.next_after(run.database_now)
     await _end(connection, job_id, run, reason, occurrences=count, superseded_by=following)
+
+
+async def _ask_holder(connection: Connection, job_id: UUID, run_id: UUID, reason: str) -> None:
+    await connection.execute(query("request_cancel"), {"job_id": job_id, "run_id": run_id, "reason": reason})
 
 
 async def _find_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> _Job | None:

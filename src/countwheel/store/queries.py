@@ -16,7 +16,8 @@ _BLANKS = re.compile(r"\s+")
 
 _FRAGMENTS = {
     "take_picked": """
-        UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1
+        UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1,
+            waiting = false
         FROM picked p JOIN jobs j ON j.job_id = p.job_id
         WHERE r.job_id = p.job_id AND r.run_id = p.run_id
         RETURNING

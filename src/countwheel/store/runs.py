@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import args_row, dict_row
 
+from countwheel.domain.overlap import Earlier
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
@@ -242,12 +243,21 @@ async def recover(connection: Connection) -> list[RecoveredRun]:
     return await cursor.fetchall()
 
 
-async def still_overlapping(connection: Connection, runs: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
-    """Return which of the (job, run) pairs still have an earlier live run of their job."""
-    cursor = await connection.execute(
-        query("still_overlapping"), {"job_ids": [job for job, _ in runs], "run_ids": [run for _, run in runs]}
-    )
-    return {row[0] async for row in cursor}
+async def find_earlier(connection: Connection, job_id: UUID, run_id: UUID) -> Earlier:
+    """Return what is alive of a job and earlier than one of its runs."""
+    row = await (await connection.execute(query("earlier_runs"), {"job_id": job_id, "run_id": run_id})).fetchone()
+    return Earlier(live=row[0], waiting=row[1]) if row else Earlier(0, 0)
+
+
+async def let_wait(connection: Connection, held: HeldRun, seconds: float) -> bool:
+    """Hand back a run until the earlier ones of its job have ended, or for `seconds`; False if its fence has risen."""
+    parameters = {"job_id": held.job_id, "run_id": held.run_id, "fence": held.fence, "seconds": seconds}
+    return (await connection.execute(query("let_wait"), parameters)).rowcount == 1
+
+
+async def wake(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Make the earliest waiting run of each job due: a run that it waited for has ended."""
+    await connection.execute(query("wake"), {"job_ids": list(job_ids)})
 
 
 async def find_cancelled(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, frozenset[datetime]]:
@@ -259,10 +269,10 @@ async def find_cancelled(connection: Connection, job_ids: Sequence[UUID]) -> dic
     return {job_id: frozenset(instants) for job_id, instants in found.items()}
 
 
-async def cancel_requests(connection: Connection, node_id: str) -> list[UUID]:
-    """Return the ids of the runs that this node holds and has been asked to stop."""
+async def cancel_requests(connection: Connection, node_id: str) -> dict[UUID, str | None]:
+    """Return the ids of the runs that this node holds and has been asked to stop, and why."""
     cursor = await connection.execute(query("cancel_requests"), {"node_id": node_id})
-    return [row[0] async for row in cursor]
+    return {row[0]: row[1] async for row in cursor}
 
 
 async def held_by(connection: Connection, node_id: str) -> list[HeldRun]:

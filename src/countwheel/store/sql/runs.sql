@@ -192,15 +192,29 @@ tried AS (
 )
 SELECT job_id, run_id, node_id FROM judged;
 
--- name: still_overlapping
--- Which of these due runs still have an earlier live run of their job?
-SELECT c.run_id
-FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[]) AS c (job_id, run_id)
-WHERE EXISTS (SELECT FROM runs earlier WHERE earlier.job_id = c.job_id AND earlier.run_id < c.run_id);
+-- name: earlier_runs
+-- How many live runs of this job are earlier than this one, and how many of those wait themselves?
+SELECT count(*), count(*) FILTER (WHERE waiting) FROM runs WHERE job_id = %(job_id)s AND run_id < %(run_id)s;
+
+-- name: let_wait
+-- Hand back a run that is to be sent when the earlier ones of its job have ended. As with `release`, no attempt is counted.
+UPDATE runs SET
+    state = CASE WHEN attempt > 1 THEN 'RETRYING' ELSE 'SCHEDULED' END, node_id = NULL, attempt = attempt - 1,
+    waiting = true, due_at = greatest(scheduled_for, now() + make_interval(secs => %(seconds)s))
+WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND fence = %(fence)s AND node_id IS NOT NULL;
+
+-- name: wake
+-- The earliest run of each job that waits for others to end is due: one of them has. It looks for itself.
+UPDATE runs SET due_at = greatest(scheduled_for, now())
+WHERE (job_id, run_id) IN (
+    SELECT DISTINCT ON (w.job_id) w.job_id, w.run_id FROM runs w
+    WHERE w.job_id = ANY(%(job_ids)s) AND w.waiting AND w.node_id IS NULL
+    ORDER BY w.job_id, w.run_id
+) AND waiting AND node_id IS NULL;
 
 -- name: cancel_requests
--- What this node has been asked to stop.
-SELECT run_id FROM runs WHERE node_id = %(node_id)s AND cancel_requested_at IS NOT NULL;
+-- What this node has been asked to stop, and why.
+SELECT run_id, cancel_reason FROM runs WHERE node_id = %(node_id)s AND cancel_requested_at IS NOT NULL;
 
 -- name: next_due
 -- When is the next unclaimed run due? Tells the claimer how long it may sleep.
@@ -224,7 +238,7 @@ FOR UPDATE;
 
 -- name: request_cancel
 -- Ask the holder to stop. It answers by ending the run.
-UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now())
+UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancel_reason = coalesce(cancel_reason, %(reason)s)
 WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL;
 
 -- name: find_cancelled

@@ -1,0 +1,59 @@
+"""What becomes of an occurrence that is due while an earlier run of its job is alive (criterion P1). Pure."""
+
+from dataclasses import dataclass
+
+from countwheel.domain.policy import QUEUE_ALL_LIMIT, Overlap
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What is alive of a job, and earlier than a run of it that is due."""
+
+    live: int
+    waiting: int
+    """Those of them that wait themselves for others to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """It is sent now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """It is not sent at all, and the ledger says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It is sent when the earlier ones have ended. `cancel_earlier`: they are to end now."""
+
+    seconds: float
+    """When to look again, at the latest: whoever ends a run wakes the one that waits for it, as a rule."""
+    cancel_earlier: bool = False
+
+
+LOOK_AGAIN_SECONDS = 2.0
+_BEHIND_OTHERS_SECONDS = 10.0
+_CANCELLED_IS_QUICK_SECONDS = 0.5
+
+
+def decide(policy: Overlap, earlier: Earlier) -> Run | Skip | Wait:
+    """Return what becomes of a due run, by its job's policy and what else of the job is alive."""
+    if earlier.live == 0:
+        return Run()
+    match policy:
+        case Overlap.ALLOW:
+            return Run()
+        case Overlap.SKIP:
+            return Skip("overlap: an earlier run of this job had not ended (overlap policy skip)")
+        case Overlap.QUEUE_ONE if earlier.waiting >= 1:
+            return Skip("overlap: one run of this job waited already (overlap policy queue_one)")
+        case Overlap.QUEUE_ALL if earlier.waiting >= QUEUE_ALL_LIMIT:
+            return Skip(f"overlap: {QUEUE_ALL_LIMIT} runs of this job waited already (overlap policy queue_all)")
+        case Overlap.CANCEL_RUNNING:
+            return Wait(_CANCELLED_IS_QUICK_SECONDS, cancel_earlier=True)
+        case _:
+            return Wait(_BEHIND_OTHERS_SECONDS if earlier.waiting else LOOK_AGAIN_SECONDS)
