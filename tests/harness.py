@@ -36,6 +36,7 @@ TEMPLATE = "countwheel"
 """The database that holds the schema and a tenant: each test gets a copy."""
 
 _NUMBERS = count(1)
+_DONE_WITH: list[str] = []
 _STOP_SECONDS = 60
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -47,9 +48,13 @@ def fresh_database(cluster: EmbeddedPostgres, template: str = TEMPLATE) -> Itera
     name = f"test_{next(_NUMBERS)}"
     maintenance = cluster.dsn.replace("dbname='countwheel'", "dbname='postgres'")
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")
-        yield cluster.dsn.replace("dbname='countwheel'", f"dbname='{name}'")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        # What is done with is dropped only now: its connections have gone meanwhile, and nobody waits for them. (The
+        # last one goes with the cluster.) Copied as files: without fsync that takes a fifth of the time.
+        while _DONE_WITH:
+            connection.execute(f"DROP DATABASE {_DONE_WITH.pop()} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield cluster.dsn.replace("dbname='countwheel'", f"dbname='{name}'")
+    _DONE_WITH.append(name)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from countwheel.api.problems import MEDIA_TYPE, of_status
 BACKLOG = 2048
 """Connections that may wait to be taken."""
 _STOP_SECONDS = 10
+_TICK_SECONDS = 0.1
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -36,10 +37,23 @@ class ProblemProtocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the composition root: the engine and the database stop with us, in order."""
         yield
+
+    async def main_loop(self) -> None:
+        """Do what is to be done every tenth of a second, until told to stop; a stop is not waited for till the next."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self.stopping.wait()
 
 
 class HttpServer:
@@ -84,6 +98,7 @@ class HttpServer:
     ) -> None:
         """Stop taking connections, wait for the requests under way, and return."""
         self._server.should_exit = True
+        self._server.stopping.set()
         if self._task is not None:
             await self._task
 
