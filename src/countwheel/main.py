@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gc
 import os
 import shlex
 import signal
@@ -146,6 +147,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
                     _log.info("schema migrated", step=step.name)
             credentials = await _dev_client(settings, database, sealer, data_dir)
             async with server(settings, database, sealer, listener, owns_database=True) as http:
+                _keep_what_is_there()
                 _greet(settings, data_dir)
                 demonstration = asyncio.create_task(schedule_demo(credentials, SystemClock())) if demo else None
                 await _until_stopped(stop, http)
@@ -186,10 +188,21 @@ async def _serve_here(
     sealer = Sealer(settings.secret_key, SystemChance())
     watching = asyncio.create_task(_stop_with_supervisor(stop)) if settings.listener_fd else None
     async with server(settings, database, sealer, listener, owns_database=False, roles=roles) as http:
+        _keep_what_is_there()
         _log.info("serving", url=settings.url, roles=list(roles))
         await _until_stopped(stop, http)
     if watching is not None:
         watching.cancel()
+
+
+def _keep_what_is_there() -> None:
+    """Take what the start has made out of the garbage collector's rounds.
+
+    Some 80,000 objects live as long as the process does. A full collection looks at each of them, and stops everything
+    for 15 ms on an idle core, 40 ms on a busy one: the calls that are due meanwhile are late by that.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _stop_with_supervisor(stop: asyncio.Event) -> None:
