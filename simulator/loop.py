@@ -24,7 +24,7 @@ ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 
 _MOMENT_SECONDS = 1e-6
-_LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 300.0
 """No history lasts so long: whoever gets here waits for what will not come."""
 
 
@@ -35,13 +35,14 @@ class Stuck(Exception):  # noqa: N818 (a state, and the end of a history)
 class _NoWaiting(selectors.DefaultSelector):
     """Lets time pass instead of waiting for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_seconds: float) -> None:
         super().__init__()
         self.passed = 0.0
+        self._longest_seconds = longest_seconds
 
     def select(self, timeout: float | None = None) -> list[Any]:
         """Return nothing, at once; `timeout` has passed all the same, and at least a moment: code takes time, too."""
-        if timeout is None or self.passed > _LONGEST_SECONDS:
+        if timeout is None or self.passed > self._longest_seconds:
             raise Stuck
         self.passed += max(timeout, _MOMENT_SECONDS)
         return []
@@ -50,8 +51,8 @@ class _NoWaiting(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop on virtual time, with actors."""
 
-    def __init__(self) -> None:
-        self._clock = _NoWaiting()
+    def __init__(self, longest_seconds: float = LONGEST_SECONDS) -> None:
+        self._clock = _NoWaiting(longest_seconds)
         super().__init__(self._clock)
 
     def time(self) -> float:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from random import Random
 
+from countwheel.delivery.sender import Sender
 from countwheel.engine.engine import Engine, EngineParts
 from countwheel.engine.settings import EngineSettings
 from countwheel.store.database import DatabaseUnavailableError
@@ -12,7 +13,6 @@ from countwheel.store.nodes import Identity
 from countwheel.store.sealing import Sealer
 from simulator.database import Server, SimDatabase
 from simulator.loop import Actor, as_actor
-from simulator.target import SimSender, Target
 
 _LOOK_EVERY_SECONDS = 0.25
 SECRET_KEY = bytes(range(32))
@@ -67,10 +67,11 @@ class SimChance:
 class SimNode:
     """A place for one node after the other: what is killed is started again as a new one."""
 
-    def __init__(self, number: int, server: Server, target: Target) -> None:
+    def __init__(self, number: int, server: Server, sender: Sender, settings: EngineSettings = SETTINGS) -> None:
         self.name = f"node-{number}"
         self._server = server
-        self._target = target
+        self._sender = sender
+        self._settings = settings
         self._starts = 0
         self.clock = SimClock(server)
         self.actor = Actor(self.name)
@@ -86,9 +87,9 @@ class SimNode:
                 database=SimDatabase(self._server),
                 clock=self.clock,
                 chance=chance,
-                sender=SimSender(self._target),
+                sender=self._sender,
                 sealer=Sealer(SECRET_KEY, chance),
-                settings=SETTINGS,
+                settings=self._settings,
                 identity=Identity(self.name, self._starts, "simulated", ["api", "engine"]),
             )
         )

@@ -4,11 +4,12 @@ import asyncio
 import gc
 import hashlib
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -20,9 +21,11 @@ from checker.report import Verdict, judge
 from countwheel.store import partitions
 from simulator.clients import Clients
 from simulator.database import SEARCH_PATH, Server
-from simulator.loop import VirtualLoop
+from simulator.loop import LONGEST_SECONDS, VirtualLoop
 from simulator.node import SETTINGS, SimNode
-from simulator.target import Target
+from simulator.target import SimSender, Target
+
+_Came = TypeVar("_Came")
 
 BEGAN = datetime(2026, 11, 24, 9, 0, 0, 123_000, tzinfo=UTC)
 ACT_SECONDS = 2.2
@@ -49,19 +52,29 @@ def play(connection: psycopg.Connection[Any], seed: int, *, tidy: bool = True) -
 
     `tidy` collects what the dead have left, at once: who plays thousands lets Python do that when it wants.
     """
+    with borrowed(connection):
+        return on_virtual_time(lambda: _history(connection, seed), tidy=tidy)
+
+
+@contextmanager
+def borrowed(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Make a connection the one of a history, and leave the database as it was."""
     connection.execute(f"SET search_path TO {SEARCH_PATH}; SET plan_cache_mode TO force_generic_plan".encode())
     connection.prepare_threshold = 1
     # The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of the time.
     parents, partitions.PARENTS = partitions.PARENTS, ()  # type: ignore[assignment] # as many as there are
     try:
         with connection.transaction(force_rollback=True):
-            return _on_virtual_time(lambda: _history(connection, seed), tidy=tidy)
+            yield
     finally:
         partitions.PARENTS = parents
 
 
-def _on_virtual_time(main: Callable[[], Coroutine[Any, Any, Played]], *, tidy: bool) -> Played:
-    loop = VirtualLoop()
+def on_virtual_time(
+    main: Callable[[], Coroutine[Any, Any, _Came]], *, tidy: bool = True, longest_seconds: float = LONGEST_SECONDS
+) -> _Came:
+    """Return what comes of a coroutine on a virtual clock, which may go on for `longest_seconds`."""
+    loop = VirtualLoop(longest_seconds)
     loop.set_exception_handler(lambda _loop, _context: None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # what the dead were about to do was never awaited
@@ -89,7 +102,7 @@ async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
     server = Server(connection, BEGAN, random)
     (tenant_id,) = connection.execute("SELECT tenant_id FROM tenants").fetchone() or (UUID(int=0),)
     target = Target(server)
-    nodes = [SimNode(number + 1, server, target) for number in range(random.choice((1, 2, 2, 2, 2, 3)))]
+    nodes = [SimNode(number + 1, server, SimSender(target)) for number in range(random.choice((1, 2, 2, 2, 2, 3)))]
     clients = Clients(server, tenant_id)
     faults = _Faults(server, nodes)
     for node in nodes:

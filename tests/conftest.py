@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from countwheel.auth import bootstrap
@@ -17,6 +18,7 @@ from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 from countwheel.testing import WebhookReceiver
 from harness import SECRET_KEY, Node, fresh_database, running_node
+from simulator.prepare import prepare
 
 # Deadlines would measure the machine; the examples are many enough to find what is to be found in seconds.
 settings.register_profile("countwheel", deadline=None, max_examples=100)
@@ -113,3 +115,19 @@ async def _prepare(postgres: EmbeddedPostgres) -> None:
     await bootstrap.ensure_tenant(database, sealer, SystemChance(), clock.now())
     await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
     await database.close()
+
+
+@pytest.fixture(scope="module")
+def virtual(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """A database on virtual time."""
+    with fresh_database(cluster, "template1") as dsn:
+        prepare(dsn)
+        yield dsn
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """What the nodes of a history have to say is not for the test's output."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    yield
+    structlog.reset_defaults()

@@ -78,13 +78,16 @@ schemathesis.openapi.format(
 )
 
 
+_KEYED = {"POST /v1/jobs", "POST /v1/jobs/{jobId}/run/"}
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs) -> None:
     """Give each create a key of its own: the generator repeats keys with other bodies, which is 422 by design, and no
     schema can say that a key is new. Ask for tokens without a bearer token, as clients do.
     """
     del context, kwargs
-    if case.operation.label == "POST /v1/jobs" and case.meta.generation.mode.is_positive:
+    if case.operation.label in _KEYED and case.meta.generation.mode.is_positive:
         if "Idempotency-Key" in (case.headers or {}):
             case.headers["Idempotency-Key"] = str(uuid4())
     elif case.operation.label == "POST /oauth/token" and case.headers:

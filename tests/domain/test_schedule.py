@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from countwheel.domain.cron import Cron
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.schedule import Recurring, parse_recurring
 from countwheel.domain.terms import DstGap, DstOverlap, Terms
@@ -205,6 +206,32 @@ def test_the_latest_occurrence_is_the_one_before_the_next(zone: str, expression:
     assert latest <= start
     assert schedule.next_after(latest) == schedule.next_after(start)
     assert schedule.count_between(latest, start, 10) == 0
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["* * 0-20 1 1 *", "* * * * * * 2020", "0-58/2 * 0,3 29 2 *", "*,* H/2,2 h ? H,*/11 ? 2040", "@yearly"],
+)
+def test_c2_the_latest_occurrence_is_found_in_a_few_looks(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C2: dense in rare places: walking through would take seconds, and a claim waits for this."""
+    looks = []
+    real = Cron.next_after
+    monkeypatch.setattr(Cron, "next_after", lambda self, wall: looks.append(wall) or real(self, wall))
+    schedule = parse_recurring(expression, "America/New_York")
+    latest = schedule.latest_until(utc(2199, 12, 30))
+    assert latest is not None
+    assert schedule.is_occurrence(latest)
+    following = schedule.next_after(latest)
+    assert following is None or following > utc(2199, 12, 30)
+    assert len(looks) < 250
+
+
+@given(zone=st.sampled_from(ZONES), expression=st.sampled_from(EXPRESSIONS), start=instants)
+def test_the_latest_few_are_those_that_a_walk_finds(zone: str, expression: str, start: datetime) -> None:
+    """In order, none left out."""
+    schedule = parse_recurring(expression, zone)
+    few = schedule.latest_few(start, 7)
+    assert walk(expression, zone, few[0] - MINUTE, start)[-7:] == few
 
 
 def test_p4_no_occurrence_is_before_the_start_nor_after_the_end() -> None:

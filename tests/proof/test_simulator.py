@@ -1,36 +1,16 @@
 """Thousands of histories on virtual time: the engine's own code, crashes at every await, judged by the checker."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
-import structlog
 
-from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.node import Node
 from countwheel.engine.recovery import Recovery
-from harness import fresh_database
 from simulator.many import play_many
 from simulator.play import play
-from simulator.prepare import prepare
 
 HISTORIES = 2_000
-
-
-@pytest.fixture(scope="module")
-def virtual(cluster: EmbeddedPostgres) -> Iterator[str]:
-    """A database on virtual time."""
-    with fresh_database(cluster, "template1") as dsn:
-        prepare(dsn)
-        yield dsn
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    """What the nodes of a history have to say is not for the test's output."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.timeout(900)  # as long as a slow machine needs

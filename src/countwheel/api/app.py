@@ -5,7 +5,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from countwheel.api import audit, docs_page, health, job_changes, jobs, nodes, runs, schedules, tokens, unknown_runs
+from countwheel.api import (
+    audit,
+    docs_page,
+    health,
+    job_changes,
+    jobs,
+    manual_runs,
+    nodes,
+    runs,
+    schedules,
+    tokens,
+    unknown_runs,
+)
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
 from countwheel.api.routing import Guarded, Open, Operation, answered, routes
@@ -26,6 +38,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "/v1/jobs/{jobId}/audit": {"GET": Guarded(audit.audit_job, RUNS_READ)},
     "/v1/jobs/{jobId}/run/": {
         "GET": Guarded(runs.list_runs, RUNS_READ),
+        "POST": Guarded(manual_runs.run_job, RUNS_WRITE),
     },
     "/v1/jobs/{jobId}/run/{runId}/": {
         "GET": Guarded(runs.read_run, RUNS_READ),
@@ -34,6 +47,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "/v1/jobs/{jobId}/run/{runId}/retry": {"POST": Guarded(unknown_runs.retry_run, RUNS_WRITE)},
     "/v1/jobs/{jobId}/run/{runId}/resolve": {"POST": Guarded(unknown_runs.resolve_run, RUNS_WRITE)},
     "/v1/schedules:preview": {"POST": Guarded(schedules.preview_schedule, JOBS_READ)},
+    "/v1/schedules:simulate": {"POST": Guarded(schedules.simulate_schedule, JOBS_READ)},
     "/v1/nodes": {"GET": Guarded(nodes.list_nodes, ADMIN)},
     "/oauth/token": {"POST": Open(tokens.issue_token)},
     "/oauth/jwks.json": {"GET": Open(tokens.read_keys)},

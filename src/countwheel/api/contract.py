@@ -84,7 +84,7 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
     pointer = "#" + "".join(f"/{_escaped(str(part))}" for part in error.instance_path)
     kind = type(error.kind).__name__.removeprefix("ValidationErrorKind_")
     keyword = str(error.schema_path[-1]) if error.schema_path else ""
-    if keyword == "oneOf" and pointer == "#":
+    if keyword in {"oneOf", "anyOf"} and pointer == "#":
         return _schedule_faults(value)
     if keyword == "not" and pointer == "#":
         return [Fault("#/on_unknown", _HELD)]

@@ -18,6 +18,7 @@ from countwheel.api.idempotency_key import read_idempotency_key
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.replay import REPLAYED, find_answer
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
@@ -26,7 +27,6 @@ from countwheel.domain.job import Definition, JobStatus, compact_json, define, f
 from countwheel.store import cancellation, idempotency, jobs
 from countwheel.store.jobs import JobFilter
 
-_REPLAYED = {"Idempotent-Replayed": "true"}
 _ENTROPY_BYTES = 10
 FIRST_VERSION = 1
 _DELETE_REASON = "its job was deleted"
@@ -47,7 +47,9 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
     if await api.creator.create(job):
         return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}", "ETag": etag(FIRST_VERSION)})
-    return await _replay(api, principal.tenant_id, key, fingerprint)
+    stored = await find_answer(api, idempotency.CREATE_JOB, principal.tenant_id, key, fingerprint)
+    location = f"/v1/jobs/{json.loads(stored)['job_id']}"
+    return json_answer(stored, 201, {"Location": location} | REPLAYED)
 
 
 async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
@@ -119,29 +121,6 @@ def _define(api: ApiParts, body: object, job_id: UUID) -> Definition:
         return define(body, job_id, now=now, target_refusal=api.target_refusal)
     of_meaning, _ = find_faults(body, job_id, now=now, target_refusal=api.target_refusal)
     raise InvalidError(together(faults, of_meaning))
-
-
-async def _replay(api: ApiParts, tenant_id: UUID, key: str | None, fingerprint: bytes | None) -> Response:
-    """Answer a repeated key with what was answered first, or refuse another meaning (criteria I1 and I3)."""
-    if key is None:
-        raise AssertionError("a job without a key is always new")
-    async with api.database.connection() as connection:
-        stored = (await idempotency.find(connection, idempotency.CREATE_JOB, [(tenant_id, key)])).get((tenant_id, key))
-    if stored is None:
-        raise Problem(
-            409,
-            "idempotency-key-in-use",
-            detail="another request with this Idempotency-Key is under way: send it again",
-            headers={"Retry-After": "1"},
-        )
-    if stored.fingerprint != fingerprint:
-        raise Problem(
-            422,
-            "idempotency-key-reused",
-            detail="this Idempotency-Key was used before with another body: use a new key for a new job",
-        )
-    location = f"/v1/jobs/{json.loads(stored.answer)['job_id']}"
-    return json_answer(stored.answer, 201, {"Location": location} | _REPLAYED)
 
 
 def _canonical(body: object) -> bytes:

@@ -72,6 +72,20 @@ def run(row: RunRow) -> dict[str, Any]:
     return view
 
 
+def new_run(job_id: UUID, run_id: UUID, scheduled_for: datetime, trigger: str) -> dict[str, Any]:
+    """Return a run that was created just now, and is due."""
+    nothing_yet = ("started_at", "finished_at", "http_status", "error", "node_id", "lateness_ms", "deleted_at")
+    return {
+        "run_id": str(run_id),
+        "job_id": str(job_id),
+        "status": RunStatus.SCHEDULED,
+        "scheduled_for": timestamp(scheduled_for),
+        "due_at": timestamp(scheduled_for),
+        "attempt": 0,
+        "trigger": trigger,
+    } | dict.fromkeys(nothing_yet)
+
+
 def attempt(row: AttemptRow) -> dict[str, Any]:
     """Return an attempt that did not simply succeed. The head of the answer is shown as text."""
     head = row.response_head

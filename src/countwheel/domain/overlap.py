@@ -6,15 +6,6 @@ from countwheel.domain.policy import QUEUE_ALL_LIMIT, Overlap
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """What is alive of a job, and earlier than a run of it that is due."""
-
-    live: int
-    waiting: int
-    """Those of them that wait themselves for others to end."""
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
     """It is sent now."""
 
@@ -35,25 +26,30 @@ class Wait:
     cancel_earlier: bool = False
 
 
+REPLACED = "replaced by the next occurrence (overlap policy cancel_running)"
 LOOK_AGAIN_SECONDS = 2.0
-_BEHIND_OTHERS_SECONDS = 10.0
+_BEHIND_OTHERS_SECONDS = 60.0
 _CANCELLED_IS_QUICK_SECONDS = 0.5
 
 
-def decide(policy: Overlap, earlier: Earlier) -> Run | Skip | Wait:
-    """Return what becomes of a due run, by its job's policy and what else of the job is alive."""
-    if earlier.live == 0:
+def decide(policy: Overlap, earlier: int) -> Run | Skip | Wait:
+    """Return what becomes of a due run, by its job's policy and how many earlier runs of the job are alive.
+
+    Under a policy of queues one of those is under way and the others wait, or are about to.
+    """
+    if earlier == 0:
         return Run()
+    waiting = earlier - 1
     match policy:
         case Overlap.ALLOW:
             return Run()
         case Overlap.SKIP:
             return Skip("overlap: an earlier run of this job had not ended (overlap policy skip)")
-        case Overlap.QUEUE_ONE if earlier.waiting >= 1:
+        case Overlap.QUEUE_ONE if waiting:
             return Skip("overlap: one run of this job waited already (overlap policy queue_one)")
-        case Overlap.QUEUE_ALL if earlier.waiting >= QUEUE_ALL_LIMIT:
+        case Overlap.QUEUE_ALL if waiting >= QUEUE_ALL_LIMIT:
             return Skip(f"overlap: {QUEUE_ALL_LIMIT} runs of this job waited already (overlap policy queue_all)")
         case Overlap.CANCEL_RUNNING:
             return Wait(_CANCELLED_IS_QUICK_SECONDS, cancel_earlier=True)
         case _:
-            return Wait(_BEHIND_OTHERS_SECONDS if earlier.waiting else LOOK_AGAIN_SECONDS)
+            return Wait(_BEHIND_OTHERS_SECONDS if waiting else LOOK_AGAIN_SECONDS)

@@ -7,6 +7,8 @@ class Trigger(StrEnum):
     """Why a run exists. Part of the run's id: never rename one."""
 
     SCHEDULE = "schedule"
+    MANUAL = "manual"
+    """Somebody wanted a run now. Such a run is part of no chain: it arms nothing, and ends no job."""
 
 
 class RunStatus(StrEnum):

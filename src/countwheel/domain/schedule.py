@@ -9,7 +9,6 @@ What a change of the clocks does to a cron expression is for the job to say, and
 """
 
 import re
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -29,14 +28,8 @@ RECURRING_PATTERN = f"^(?:{EVERY_PATTERN}|{CRON_PATTERN})$"
 RECURRING_IN_ZONE_PATTERN = f"^(?:CRON_)?TZ=[A-Za-z0-9_+/-]{{1,64}} (?:{EVERY_PATTERN}|{CRON_PATTERN})$"
 """What it looks like with its zone in front. Left out: which zones exist."""
 
-_LOOK_BACK = (
-    timedelta(seconds=5),
-    timedelta(minutes=5),
-    *(timedelta(days=days) for days in (0.1, 2, 40, 400, 3_700, 18_000)),
-)
-"""How far back the latest occurrence is looked for. Each span is tried only if the shorter ones were empty, so that
-little is ever walked through."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST = _EPOCH - timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _AN_INSTANT = timedelta(microseconds=1)
 _LONGEST_FOLD = timedelta(days=1)
@@ -89,21 +82,32 @@ class Recurring:
         return self.next_after(instant - _AN_INSTANT) == instant
 
     def latest_until(self, instant: datetime) -> datetime | None:
-        """Return the last occurrence that is not later than `instant`, or None."""
-        return next(iter(self.latest_few(instant, 1)), None)
+        """Return the last occurrence that is not later than `instant`, or None.
+
+        By steps back that grow, and then by halves: some fifty looks forward, however dense or rare occurrences are.
+        """
+        back = _SECOND
+        while (low := self.next_after(max(_EARLIEST, instant - back))) is None or low > instant:
+            if instant - back <= _EARLIEST:
+                return None
+            back = min(back * 4, instant - _EARLIEST)
+        high = instant
+        while (following := self.next_after(low)) is not None and following <= instant:
+            middle = low + (high - low) / 2
+            found = self.next_after(middle)
+            if found is not None and found <= instant:
+                low = found
+            else:
+                low, high = following, middle
+        return low
 
     def latest_few(self, instant: datetime, count: int) -> list[datetime]:
         """Return the last occurrences that are not later than `instant`, in order: `count`, or as many as there are."""
-        found: deque[datetime] = deque(maxlen=count)
-        for span in _LOOK_BACK:
-            found.clear()
-            step = self.next_after(instant - span)
-            while step is not None and step <= instant:
-                found.append(step)
-                step = self.next_after(step)
-            if len(found) == count:
-                break
-        return list(found)
+        found: list[datetime] = []
+        while len(found) < count and (latest := self.latest_until(instant)) is not None:
+            found.append(latest)
+            instant = latest - _AN_INSTANT
+        return found[::-1]
 
     def count_between(self, after: datetime, until: datetime, limit: int) -> int:
         """Return how many occurrences lie in (after, until]; counting stops at `limit`."""

@@ -64,6 +64,7 @@ class Claimer:
         self._last_served: UUID | None = None
         self._claiming = asyncio.Lock()
         self._stopped = False
+        self._is_behind = False
 
     async def stop(self) -> None:
         """Claim no more; returns when a claim that is under way has ended, so that none is left in the dark."""
@@ -90,8 +91,8 @@ class Claimer:
             return self._context.settings.poll_every_seconds
         size = _LARGE if room >= _LARGE * ids.BUCKETS else _SMALL
         claimed = await self._claim(partial(runs.claim, size=size))
-        # A full bucket may hide more; anything less and the next look is soon enough.
-        self._more_is_due = len(claimed) >= size
+        # A full bucket may hide more, and so may a chain that is behind; otherwise the next look is soon enough.
+        self._more_is_due = len(claimed) >= size or self._is_behind
         for run in claimed:
             self._take_in(run)
         return 0.0 if self._more_is_due else self._context.settings.poll_every_seconds
@@ -142,10 +143,11 @@ class Claimer:
             endings = [_finished(entry) for entry in planned if entry.plan.ending is not None]
             if endings:
                 await runs.finish(connection, endings)
+        self._is_behind = any(_is_behind(entry) for entry in planned)
         return [entry.run for entry in planned if entry.plan.ending is None]
 
     async def _plan(self, connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
-        arming = [run.job_id for run in claimed if run.schedule_recurring is not None and run.fence == 1]
+        arming = [run.job_id for run in claimed if _is_arming(run)]
         # A statement of its own: its snapshot is later than the claim's locks (see store/cancellation.py).
         cancelled = await runs.find_cancelled(connection, arming) if arming else {}
         return [_Planned(run, _plan(run, cancelled)) for run in claimed]
@@ -165,7 +167,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             begun=run.attempt > 1,
             cancel_requested=run.cancel_requested,
             lost_attempts=run.lost_attempts,
-            schedule=recurring_of(run),
+            schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,
             terms=decode(run.terms),
         )
         return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
@@ -173,6 +175,15 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
         # One poison row must not stop the batch: it is parked with its reason, the rest go on.
         _log.exception("run cannot be planned and is parked", run_id=str(run.run_id), job_id=str(run.job_id))
         return planning.Plan(planning.Ending(RunStatus.FAILED, f"parked: it cannot be planned ({error})"))
+
+
+def _is_arming(run: ClaimedRun) -> bool:
+    return run.schedule_recurring is not None and run.fence == 1 and run.trigger == Trigger.SCHEDULE
+
+
+def _is_behind(entry: _Planned) -> bool:
+    """Whether the occurrence that was armed is due already: its job is catching up."""
+    return entry.plan.following is not None and entry.plan.following <= entry.run.claimed_at
 
 
 def _occurrence(entry: _Planned) -> NewOccurrence:
@@ -199,6 +210,6 @@ def _finished(entry: _Planned) -> FinishedRun:
         response_head=None,
         occurrences=ending.occurrences,
         superseded_by=ending.superseded_by,
-        last=planning.is_last(entry.run.scheduled_for, entry.run),
+        last=entry.run.trigger == Trigger.SCHEDULE and planning.is_last(entry.run.scheduled_for, entry.run),
         sent=False,
     )

@@ -15,11 +15,10 @@ from countwheel.delivery.sender import RightLostError, Sender
 from countwheel.domain import outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
-from countwheel.domain.overlap import Earlier
 from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
 from countwheel.domain.policy import OnUnknown, Overlap, RetryPolicy
-from countwheel.domain.run import RunStatus
+from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.terms import decode
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.context import Context
@@ -34,7 +33,6 @@ from countwheel.store.runs import ClaimedRun, FinishedRun, HeldRun, RetriedRun
 _log = structlog.get_logger(__name__)
 
 CANCEL_REASON = "cancelled by request"
-_REPLACED_REASON = "replaced by the next occurrence (overlap policy cancel_running)"
 _ABORTED = "while its call was under way: the target may have received it"
 
 _ERROR_CHARACTERS = 1_000
@@ -176,13 +174,13 @@ class Dispatcher:
         """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""
         run = held.run
         policy = decode(run.terms).overlap or Overlap.SKIP
-        match overlap.decide(policy, await self._find_earlier(held)):
+        match overlap.decide(policy, await self._count_earlier(held)):
             case overlap.Skip(reason):
                 self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, reason, sent=False))
             case overlap.Wait(seconds, cancel_earlier):
                 if cancel_earlier:
                     await cancellation.cancel_earlier(
-                        self._context.database, run.tenant_id, run.job_id, run.run_id, _REPLACED_REASON
+                        self._context.database, run.tenant_id, run.job_id, run.run_id, overlap.REPLACED
                     )
                 async with self._context.database.connection() as connection:
                     await runs.let_wait(connection, HeldRun(run.job_id, run.run_id, run.fence), seconds)
@@ -191,14 +189,14 @@ class Dispatcher:
                 return True
         return False
 
-    async def _find_earlier(self, held: Held) -> Earlier:
-        """Return which earlier runs of the job are alive still; one that has ended and waits for its record is not."""
+    async def _count_earlier(self, held: Held) -> int:
+        """Return how many earlier runs of the job are alive; one that has ended and waits for its record is not."""
         while True:
             async with self._context.database.connection() as connection:
-                earlier = await runs.find_earlier(connection, held.run.job_id, held.run.run_id)
+                earlier = await runs.count_earlier(connection, held.run.job_id, held.run.run_id)
             recording = self._context.held.in_phase(Phase.RECORDING)
             same_job = any(other.run.job_id == held.run.job_id and other is not held for other in recording)
-            if earlier.live == 0 or not same_job:
+            if earlier == 0 or not same_job:
                 return earlier
             await self._recorder.wait_until_idle()
 
@@ -282,7 +280,7 @@ class Dispatcher:
             response_head=response.head if response else None,
             occurrences=1,
             superseded_by=None,
-            last=is_last(held.run.scheduled_for, held.run),
+            last=held.run.trigger == Trigger.SCHEDULE and is_last(held.run.scheduled_for, held.run),
             sent=sent,
         )
 

@@ -145,7 +145,7 @@ async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, 
     if run.node_id is not None:
         await _ask_holder(connection, job_id, run.run_id, REASON)
         return CancelStep.ASKED
-    schedule = await find_schedule(connection, tenant_id, job_id)
+    schedule = await find_schedule(connection, tenant_id, job_id) if run.trigger == Trigger.SCHEDULE else None
     if schedule is not None:
         await _remember(connection, tenant_id, job_id, run.run_id, run.scheduled_for, accounted=True)
         if run.fence == 0:  # never claimed: the occurrence after it is not armed yet
@@ -158,7 +158,8 @@ async def _end_unheld(connection: Connection, tenant_id: UUID, job_id: UUID, run
     """End a run of a deleted job, and with it those of its chain that were due before now and never armed."""
     job = await _find_job(connection, tenant_id, job_id)
     schedule = recurring_of(job) if job is not None else None
-    if schedule is None or run.fence > 0 or run.scheduled_for > run.database_now:
+    is_of_the_chain = run.trigger == Trigger.SCHEDULE and run.fence == 0
+    if schedule is None or not is_of_the_chain or run.scheduled_for > run.database_now:
         await _end(connection, job_id, run, reason)
         return
     count = 1 + schedule.count_between(run.scheduled_for, run.database_now, DROPPED_COUNT_LIMIT)
@@ -185,7 +186,10 @@ async def _end(
     occurrences: int = 1,
     superseded_by: datetime | None = None,
 ) -> None:
-    """Write a run that nobody holds down as CANCELED. A range needs its end: one whose schedule has none is one row."""
+    """Write a run that nobody holds down as CANCELED, and wake what may have waited for it.
+
+    A range needs its end: one whose schedule has none is one row.
+    """
     await connection.execute(
         query("end_unheld"),
         {
@@ -196,6 +200,7 @@ async def _end(
             "superseded_by": superseded_by if occurrences > 1 else None,
         },
     )
+    await runs.wake(connection, [job_id])
 
 
 async def _remember(

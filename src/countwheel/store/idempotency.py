@@ -8,6 +8,7 @@ from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
 CREATE_JOB = "createJob"
+RUN_JOB = "runJob"
 
 
 @dataclass(frozen=True, slots=True)

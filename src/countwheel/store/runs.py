@@ -8,7 +8,6 @@ from uuid import UUID
 
 from psycopg.rows import args_row, dict_row
 
-from countwheel.domain.overlap import Earlier
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
@@ -243,10 +242,10 @@ async def recover(connection: Connection) -> list[RecoveredRun]:
     return await cursor.fetchall()
 
 
-async def find_earlier(connection: Connection, job_id: UUID, run_id: UUID) -> Earlier:
-    """Return what is alive of a job and earlier than one of its runs."""
+async def count_earlier(connection: Connection, job_id: UUID, run_id: UUID) -> int:
+    """Return how many live runs of a job are earlier than one of its runs."""
     row = await (await connection.execute(query("earlier_runs"), {"job_id": job_id, "run_id": run_id})).fetchone()
-    return Earlier(live=row[0], waiting=row[1]) if row else Earlier(0, 0)
+    return int(row[0]) if row else 0
 
 
 async def let_wait(connection: Connection, held: HeldRun, seconds: float) -> bool:

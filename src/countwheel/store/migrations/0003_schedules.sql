@@ -9,3 +9,9 @@ ALTER TABLE job_versions ADD COLUMN terms text;
 ALTER TABLE runs
     ADD COLUMN waiting boolean NOT NULL DEFAULT false,
     ADD COLUMN cancel_reason text;
+
+-- Runs that somebody wanted now.
+ALTER TABLE runs DROP CONSTRAINT runs_trigger_check, ADD CONSTRAINT runs_trigger_check CHECK (trigger IN ('schedule', 'manual'));
+ALTER TABLE run_history
+    DROP CONSTRAINT run_history_trigger_check,
+    ADD CONSTRAINT run_history_trigger_check CHECK (trigger IN ('schedule', 'manual'));

@@ -24,7 +24,7 @@ ORDER BY job_id, version;
 
 -- name: audit_live
 -- From when on these jobs have runs that have not ended.
-SELECT job_id, min(scheduled_for) FROM runs WHERE job_id = ANY(%(job_ids)s) GROUP BY job_id;
+SELECT job_id, min(scheduled_for) FROM runs WHERE job_id = ANY(%(job_ids)s) AND trigger = 'schedule' GROUP BY job_id;
 
 -- name: audit_ledger
 -- The ends on record, job by job in the order of time: run ids sort by scheduled_for.
@@ -32,4 +32,5 @@ SELECT h.job_id, h.scheduled_for, h.status, h.started_at, h.error, h.occurrences
     coalesce(h.resolution = 'RETRIED', false)
 FROM run_history h
 WHERE h.job_id = ANY(%(job_ids)s) AND h.run_id >= %(first_id)s AND h.run_id < %(last_id)s
+  AND h.trigger = 'schedule' -- nobody expected the others
 ORDER BY h.job_id, h.run_id, h.fence;

@@ -100,17 +100,21 @@ UPDATE runs r SET job_version = j.version FROM jobs j WHERE r.job_id = %(job_id)
 
 -- name: unarm
 -- Occurrences of the old schedule that nobody holds and that have not begun.
-DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHEDULED'
+DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHEDULED' AND trigger = 'schedule'
 RETURNING run_id, scheduled_for, fence;
 
 -- name: has_begun_run
-SELECT FROM runs WHERE job_id = %(job_id)s AND (node_id IS NOT NULL OR state <> 'SCHEDULED') LIMIT 1;
+SELECT FROM runs
+WHERE job_id = %(job_id)s AND trigger = 'schedule' AND (node_id IS NOT NULL OR state <> 'SCHEDULED') LIMIT 1;
 
 -- name: last_taken_up
 -- The latest occurrence that is live or was decided by a claim: a new schedule begins after it.
 SELECT greatest(
-    (SELECT max(r.scheduled_for) FROM runs r WHERE r.job_id = %(job_id)s),
-    (SELECT max(h.scheduled_for) FROM run_history h WHERE h.job_id = %(job_id)s AND h.fence > 0 AND h.scheduled_for > %(now)s)
+    (SELECT max(r.scheduled_for) FROM runs r WHERE r.job_id = %(job_id)s AND r.trigger = 'schedule'),
+    (
+        SELECT max(h.scheduled_for) FROM run_history h
+        WHERE h.job_id = %(job_id)s AND h.trigger = 'schedule' AND h.fence > 0 AND h.scheduled_for > %(now)s
+    )
 );
 
 -- name: job_definitions
@@ -133,7 +137,7 @@ WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
 SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.terms, j.created_at
 FROM jobs j
 WHERE j.schedule_recurring IS NOT NULL AND j.state IN ('ACTIVE', 'PAUSED')
-  AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id)
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id AND r.trigger = 'schedule')
 LIMIT 500
 FOR UPDATE OF j SKIP LOCKED;
 
@@ -146,10 +150,10 @@ WHERE job_id = ANY(%(job_ids)s) AND state = 'ACTIVE';
 -- re-armed in between is seen. A dropped range is followed by the occurrence that superseded it.
 SELECT j.job_id, (
     SELECT max(coalesce(h.superseded_by - interval '1 ms', h.scheduled_for))
-    FROM run_history h WHERE h.job_id = j.job_id AND h.fence > 0
+    FROM run_history h WHERE h.job_id = j.job_id AND h.trigger = 'schedule' AND h.fence > 0
 ) AS last
 FROM unnest(%(job_ids)s::uuid[]) AS j (job_id)
-WHERE NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id);
+WHERE NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id AND r.trigger = 'schedule');
 
 -- name: prune_jobs
 -- One bite of the jobs, oldest first: those that ended before the retention and whose idempotency keys are gone too.

@@ -72,6 +72,7 @@ completed AS (
     UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
     FROM gone
     WHERE jobs.job_id = gone.job_id AND jobs.state = 'ACTIVE' AND jobs.schedule_oneoff IS NOT NULL
+        AND gone.trigger = 'schedule'
 )
 INSERT INTO run_history (
     job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
@@ -99,6 +100,7 @@ active AS (
     UPDATE jobs SET state = 'ACTIVE', ended_at = NULL, updated_at = now()
     FROM decided
     WHERE jobs.job_id = decided.job_id AND jobs.state = 'COMPLETED' AND jobs.schedule_oneoff IS NOT NULL
+        AND decided.trigger = 'schedule'
 )
 INSERT INTO runs (
     job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, lost_attempts, fence, started_at,

@@ -181,6 +181,7 @@ completed AS (
     UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
     FROM judged
     WHERE judged.is_unknown AND jobs.job_id = judged.job_id AND jobs.state = 'ACTIVE'
+        AND judged.trigger = 'schedule'
         AND jobs.schedule_oneoff IS NOT NULL
 ),
 tried AS (
@@ -193,8 +194,8 @@ tried AS (
 SELECT job_id, run_id, node_id FROM judged;
 
 -- name: earlier_runs
--- How many live runs of this job are earlier than this one, and how many of those wait themselves?
-SELECT count(*), count(*) FILTER (WHERE waiting) FROM runs WHERE job_id = %(job_id)s AND run_id < %(run_id)s;
+-- How many live runs of this job are earlier than this one?
+SELECT count(*) FROM runs WHERE job_id = %(job_id)s AND run_id < %(run_id)s;
 
 -- name: let_wait
 -- Hand back a run that is to be sent when the earlier ones of its job have ended. As with `release`, no attempt is counted.
@@ -290,3 +291,21 @@ WITH RECURSIVE waiting AS (
     ) AS following
 )
 SELECT tenant_id FROM waiting WHERE due_at <= now() + make_interval(secs => %(look_ahead_seconds)s);
+
+-- name: run_now
+-- A run that somebody wants now, with the idempotency key that it came with, or neither. Returns nothing where the key
+-- was there before. The caller has locked the job.
+WITH fresh_key AS (
+    INSERT INTO idempotency_keys (tenant_id, operation, key, fingerprint, job_id, answer)
+    SELECT %(tenant_id)s, 'runJob', %(key)s, %(fingerprint)s, %(job_id)s, %(answer)s WHERE %(key)s::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+    RETURNING job_id
+)
+INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, job_version)
+SELECT %(job_id)s, %(run_id)s, %(tenant_id)s, %(bucket)s, 'manual', 'SCHEDULED', %(scheduled_for)s, %(scheduled_for)s,
+    %(job_version)s
+WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM fresh_key)
+RETURNING run_id;
+
+-- name: is_live
+SELECT FROM runs WHERE job_id = %(job_id)s AND run_id = %(run_id)s;
