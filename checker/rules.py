@@ -294,9 +294,12 @@ def _was_cancelled(evidence: Evidence, row: Row) -> bool:
 def _overlapped(evidence: Evidence, row: Row) -> bool:
     """Whether an earlier run of the job had not ended, or its end could not be recorded, when this one was skipped."""
     earlier = [other for other in evidence.rows[row.label] if other.scheduled_ms < row.scheduled_ms]
+    # A pool whose connections a fault has broken pauses for about a second before it makes new ones: an end that falls
+    # into that is on record later.
+    pause = evidence.history.limits.detection
     ended_later = any(
         other.finished_at >= row.finished_at - _TOLERANCE
-        or abrupt(evidence.faults_between(other.finished_at - 0.5, row.finished_at))
+        or abrupt(evidence.faults_between(other.finished_at - pause, row.finished_at))
         for other in earlier
     )
     return ended_later or any(
