@@ -7,6 +7,8 @@ from functools import lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
+import tzdata
+
 _NO_ZONES = frozenset({"localtime", "Factory", "posixrules"})
 _SAMPLE = timedelta(days=3)
 """No zone changes its offset twice within this and ends where it was."""
@@ -32,6 +34,11 @@ def zones() -> frozenset[str]:
     """Return the IANA zones that are accepted: those of the tzdata package, whatever the machine has."""
     names = (resources.files("tzdata") / "zones").read_text(encoding="utf-8").split()
     return frozenset(names) - _NO_ZONES
+
+
+def release() -> str:
+    """Return the release of the IANA time zones that this process has, like 2026a. Releases sort."""
+    return str(tzdata.IANA_VERSION)
 
 
 @lru_cache(maxsize=1024)

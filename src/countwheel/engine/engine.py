@@ -19,6 +19,7 @@ from countwheel.engine.node import Node
 from countwheel.engine.pruner import Pruner
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.recovery import Recovery
+from countwheel.engine.replanner import Replanner
 from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.service import RunOnce, supervise
 from countwheel.engine.settings import EngineSettings
@@ -87,6 +88,7 @@ class Engine:
         self.canceller = Canceller(context, self.dispatcher)
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
+        self.replanner = Replanner(context)
         self.pruner = Pruner(context)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -109,6 +111,7 @@ class Engine:
                 "announcer": self.announcer.run_once,
                 "recovery": self.recovery.run_once,
                 "sweeper": self.sweeper.run_once,
+                "replanner": self.replanner.run_once,
                 "pruner": self.pruner.run_once,
             }
         )
@@ -130,7 +133,7 @@ class Engine:
         """Stop gracefully: claim no more, release what is unsent, wait for calls under way, record, say goodbye."""
         _log.info("stopping", held=len(self.held))
         await self.claimer.stop()
-        await self._end("claimer", "sweeper", "pruner", "recovery")
+        await self._end("claimer", "sweeper", "replanner", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
         if unsent:

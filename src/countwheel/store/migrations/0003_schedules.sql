@@ -15,3 +15,10 @@ ALTER TABLE runs DROP CONSTRAINT runs_trigger_check, ADD CONSTRAINT runs_trigger
 ALTER TABLE run_history
     DROP CONSTRAINT run_history_trigger_check,
     ADD CONSTRAINT run_history_trigger_check CHECK (trigger IN ('schedule', 'manual'));
+
+-- Which release of the IANA time zones the armed runs were planned with (2026a, 2026b: they sort). One row.
+CREATE TABLE zone_release (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    release  text NOT NULL,
+    since    timestamptz NOT NULL DEFAULT now()
+);
