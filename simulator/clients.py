@@ -13,7 +13,7 @@ from countwheel.domain.policy import Delivery
 from countwheel.domain.schedule import recurring_of
 from countwheel.store import cancellation, jobs
 from countwheel.store.cancellation import CancelStep
-from countwheel.store.changes import changing
+from countwheel.store.changes import as_submitted, changing
 from countwheel.store.database import DatabaseUnavailableError
 from countwheel.store.jobs import NewJob
 from simulator.database import Server, SimDatabase
@@ -132,7 +132,7 @@ class Clients:
                 job = change.job
                 if job.schedule_recurring == cron:
                     return "as it was"
-                body = amended(job.as_submitted(), {"schedule_recurring": cron})
+                body = amended(as_submitted(job), {"schedule_recurring": cron})
                 definition = define(body, job_id, now=job.now, target_refusal=lambda _: None)
                 await change.amend(definition)
                 await change.replan(recurring_of(definition), definition.first_occurrence)

@@ -10,6 +10,7 @@ from countwheel.api import (
     docs_page,
     health,
     job_changes,
+    job_put,
     jobs,
     manual_runs,
     nodes,
@@ -30,6 +31,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}": {
         "GET": Guarded(jobs.read_job, JOBS_READ),
+        "PUT": Guarded(job_put.put_job, JOBS_WRITE),
         "PATCH": Guarded(job_changes.amend_job, JOBS_WRITE),
         "DELETE": Guarded(jobs.delete_job, JOBS_WRITE),
     },

@@ -24,7 +24,7 @@ from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amende
 from countwheel.domain.planning import is_last
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.timestamp import is_local
-from countwheel.store.changes import JobChange, LockedJob, changing
+from countwheel.store.changes import JobChange, LockedJob, as_submitted, changing
 
 
 async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Response:
@@ -35,11 +35,11 @@ async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Re
     patch = _checked(api, await read_json(request, api.settings.max_body_bytes))
     async with _open(api, principal, job_id) as change:
         check_match(change.job.version, wanted)
-        before = change.job.as_submitted()
+        before = as_submitted(change.job)
         merged = amended(before, patch)
         if merged != before:
-            await _amend(api, change, before, merged)
-    return await _answer(api, principal, job_id)
+            await amend(api, change, before, merged)
+    return await answer_with(api, principal, job_id)
 
 
 async def pause_job(api: ApiParts, request: Request, principal: Principal) -> Response:
@@ -63,7 +63,7 @@ async def _move(api: ApiParts, request: Request, principal: Principal, start: Jo
                 end is JobStatus.ACTIVE and is_last(change.job.now, change.job) and not await change.has_live_run()
             )
             await change.set_state(JobStatus.COMPLETED if nothing_left else end)
-    return await _answer(api, principal, job_id)
+    return await answer_with(api, principal, job_id)
 
 
 @asynccontextmanager
@@ -76,7 +76,8 @@ async def _open(api: ApiParts, principal: Principal, job_id: UUID) -> AsyncItera
         yield change
 
 
-async def _answer(api: ApiParts, principal: Principal, job_id: UUID) -> Response:
+async def answer_with(api: ApiParts, principal: Principal, job_id: UUID) -> Response:
+    """Return the job as it stands now."""
     view, version = await read_view(api, principal.tenant_id, job_id)
     return json_answer(view, 200, {"ETag": etag(version)})
 
@@ -96,7 +97,8 @@ def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
     return patch
 
 
-async def _amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+async def amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+    """Make a job what the merged submission says, and plan its next run anew where the schedule is another."""
     rescheduled = any(before.get(name) != merged.get(name) for name in SCHEDULE_FIELDS)
     definition = _define(api, change.job, merged, rescheduled=rescheduled)
     if rescheduled and not await change.replan_is_possible():

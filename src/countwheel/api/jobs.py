@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +40,8 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
         raise Problem(400, "idempotency-key-missing", detail="this server requires an Idempotency-Key header")
     body = await read_json(request, api.settings.max_body_bytes)
     created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
-    definition = _define(api, body, ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES)))
+    job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
+    definition = define_submission(api, body, job_id, now=created_at)
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
     answer = compact_json(views.new_job(job))
@@ -111,9 +113,8 @@ async def read_view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> tuple[dict[
     return views.stored_job(job), job.version
 
 
-def _define(api: ApiParts, body: object, job_id: UUID) -> Definition:
-    """Return what the body means. Raises `InvalidError` with the faults of shape and of meaning together (E2)."""
-    now = api.clock.now()
+def define_submission(api: ApiParts, body: object, job_id: UUID, *, now: datetime) -> Definition:
+    """Return what a body means at `now`. Raises `InvalidError` with every fault of shape and of meaning (E2)."""
     faults = api.contract.faults("JobSubmission", body)
     if not isinstance(body, Mapping):
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])

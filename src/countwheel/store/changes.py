@@ -57,11 +57,12 @@ class LockedJob:
     created_at: datetime
     now: datetime
 
-    def as_submitted(self) -> dict[str, Any]:
-        """Return the body that would create the job."""
-        body = {name: getattr(self, name) for name in _SUBMITTED} | write_terms(decode(self.terms))
-        body["job_payload"] = json.loads(self.job_payload)
-        return {name: value for name, value in body.items() if value is not None}
+
+def as_submitted(job: LockedJob | Definition) -> dict[str, Any]:
+    """Return the body that would create the job, with nothing left to a default."""
+    body = {name: getattr(job, name) for name in _SUBMITTED} | write_terms(decode(job.terms))
+    body["job_payload"] = json.loads(job.job_payload)
+    return {name: value for name, value in body.items() if value is not None}
 
 
 class JobChange:
