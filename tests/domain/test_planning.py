@@ -95,6 +95,17 @@ def test_p2_each_missed_occurrence_runs_or_is_counted(
             assert ran == every[-1:] or (ran == [] and every[-1] not in worth_it)
 
 
+def test_p2_what_was_cancelled_does_not_come_back_with_the_missed() -> None:
+    """P2: the first of the hundred that run after all is one that nobody cancelled."""
+    minutely = replace(parse_recurring("* * * * *", None), terms=Terms(misfire=Misfire.FIRE_ALL))
+    now = NOON + timedelta(hours=5)
+    missed = candidate(schedule=minutely, terms=minutely.terms)
+    first = plan(missed, now=now).following
+    assert first is not None
+    again = plan(missed, now=now, cancelled=frozenset({first}))
+    assert again.following == first + timedelta(minutes=1)
+
+
 def test_p1_what_waits_too_long_is_expired() -> None:
     """P1 and P2: a run that was given back unsent again and again ends when its catch-up window does."""
     waits = candidate(first_claim=False, terms=Terms(catchup_window_seconds=600.0))

@@ -148,7 +148,8 @@ def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: f
         case Misfire.FIRE_ALL:
             if schedule.count_between(first, missed_until, FIRE_ALL_LIMIT) < FIRE_ALL_LIMIT:
                 return None
-            resume_at = schedule.latest_few(missed_until, FIRE_ALL_LIMIT)[0]
+            boundary = schedule.latest_few(missed_until, FIRE_ALL_LIMIT)[0]
+            resume_at = next_occurrence(schedule, boundary - _AN_INSTANT, cancelled)
             why = f"the latest {FIRE_ALL_LIMIT} of those missed run (misfire policy fire_all)"
     return _range(schedule, first, resume_at, now, Ending(RunStatus.SKIPPED, why))
 
