@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -216,7 +216,8 @@ class DevServer:
     async def kill(self) -> None:
         """kill -9, and return when the process is gone."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have killed itself meanwhile
+            self.process.send_signal(signal.SIGKILL)
         await self._ended()
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -34,8 +34,8 @@ async def test_405_lists_all_methods_of_the_path(node: Node) -> None:
     job = await node.api.create(**DAILY)
     expected = {
         "/v1/jobs": "GET, HEAD, POST",
-        f"/v1/jobs/{job['job_id']}": "DELETE, GET, HEAD, PATCH",
-        f"/v1/jobs/{job['job_id']}/run": "GET, HEAD",
+        f"/v1/jobs/{job['job_id']}": "DELETE, GET, HEAD, PATCH, PUT",
+        f"/v1/jobs/{job['job_id']}/run": "GET, HEAD, POST",
         f"/v1/jobs/{job['job_id']}/run/{job['next_run']['run_id']}/": "DELETE, GET, HEAD",
         "/oauth/token": "POST",
         "/livez": "GET, HEAD",

@@ -46,6 +46,7 @@ async def test_p1_queue_one_lets_one_wait(node: Node, receiver: WebhookReceiver)
 
     await eventually(two_are_skipped)
     assert (len(receiver.calls), await waiting(node, job)) == (1, 1)
+    assert [run.get("waiting") for run in await listed(node, job)][:2] == [None, True]
     target.answer_first.set()
     calls = await receiver.wait_for(2)
     await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}")

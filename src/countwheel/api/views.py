@@ -60,6 +60,8 @@ def run(row: RunRow) -> dict[str, Any]:
         "lateness_ms": None if lateness is None else round(lateness, 3),
         "deleted_at": timestamp(row.deleted_at),
     }
+    if row.waiting:
+        view["waiting"] = True
     if row.superseded_by is not None:
         view |= {"occurrences": row.occurrences, "superseded_by": timestamp(row.superseded_by)}
     if row.resolution is not None:

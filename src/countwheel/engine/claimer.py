@@ -4,7 +4,6 @@ Claiming a recurring job's run and inserting its next occurrence are one transac
 silent stop. What planning decides not to send is ended in the same transaction, with its reason.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,19 +61,18 @@ class Claimer:
         self._more_is_due = True
         self._fair_again_at = float("-inf")
         self._last_served: UUID | None = None
-        self._claiming = asyncio.Lock()
         self._stopped = False
         self._is_behind = False
 
     async def stop(self) -> None:
         """Claim no more; returns when a claim that is under way has ended, so that none is left in the dark."""
         self._stopped = True
-        async with self._claiming:
+        async with self._context.claiming:
             pass
 
     async def run_once(self) -> float:
         """Claim one batch, if anything is due and there is room. Returns seconds to wait."""
-        async with self._claiming:
+        async with self._context.claiming:
             return await self._claim_some()
 
     async def _claim_some(self) -> float:

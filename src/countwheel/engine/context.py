@@ -1,5 +1,6 @@
 """What the services of one node share."""
 
+import asyncio
 from dataclasses import dataclass
 
 from countwheel.clock import Chance, Clock
@@ -21,3 +22,5 @@ class Context:
     settings: EngineSettings
     node: Node
     held: HeldRuns
+    claiming: asyncio.Lock
+    """Held while a claim is under way: until its runs are taken in, the database knows of them and `held` does not."""

@@ -72,7 +72,9 @@ class Engine:
             settings,
             identity=parts.identity,
         )
-        context = Context(database, clock, parts.chance, self.database_time, settings, self.node, self.held)
+        context = Context(
+            database, clock, parts.chance, self.database_time, settings, self.node, self.held, asyncio.Lock()
+        )
         self.recorder = Recorder(context)
         self.announcer = Announcer(context)
         self.dispatcher = Dispatcher(

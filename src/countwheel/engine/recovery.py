@@ -1,12 +1,9 @@
 """Takes over what lost nodes hold, and finds claims of this node whose COMMIT went unanswered."""
 
-from uuid import UUID
-
 import structlog
 
 from countwheel.engine.context import Context
 from countwheel.store import nodes, runs
-from countwheel.store.runs import HeldRun
 
 _log = structlog.get_logger(__name__)
 
@@ -16,7 +13,6 @@ class Recovery:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._strangers: set[tuple[UUID, int]] = set()
 
     async def run_once(self) -> float:
         """Free the runs of nodes whose lease has ended or whose process is gone. Returns seconds to wait."""
@@ -44,14 +40,12 @@ class Recovery:
     async def _release_strangers(self) -> None:
         """Give back runs that the database says are ours and that we know nothing of.
 
-        Their claim was committed, but the answer never came. Two sightings, so that a claim whose answer is just on its
-        way is not taken for one.
+        Their claim was committed, but the answer never came. Between two claims only: the answer of one that is under
+        way may just be late, and its runs are sent when it comes.
         """
-        async with self._context.database.connection() as connection:
+        async with self._context.claiming, self._context.database.connection() as connection:
             ours = await runs.held_by(connection, self._context.node.node_id)
-            unknown = {(run.run_id, run.fence): run for run in ours if run.run_id not in self._context.held}
-            twice_seen: list[HeldRun] = [run for key, run in unknown.items() if key in self._strangers]
-            if twice_seen:
-                await runs.release(connection, twice_seen)
-                _log.warning("claims without an answer given back", count=len(twice_seen))
-        self._strangers = set(unknown)
+            unknown = [run for run in ours if run.run_id not in self._context.held]
+            if unknown:
+                await runs.release(connection, unknown)
+                _log.warning("claims without an answer given back", count=len(unknown))

@@ -34,6 +34,7 @@ class RunRow:
     resolved_by: str | None
     resolution_note: str | None
     fence: int
+    waiting: bool
 
 
 @dataclass(frozen=True, slots=True)

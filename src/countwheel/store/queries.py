@@ -47,13 +47,13 @@ _FRAGMENTS = {
         NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
-        NULL::text AS resolution_note, r.fence
+        NULL::text AS resolution_note, r.fence, r.waiting
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
-        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence
+        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting
     """,
 }
 
