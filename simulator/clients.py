@@ -135,7 +135,7 @@ class Clients:
                 body = amended(as_submitted(job), {"schedule_recurring": cron})
                 definition = define(body, job_id, now=job.now, target_refusal=lambda _: None)
                 await change.amend(definition)
-                await change.replan(recurring_of(definition), definition.first_occurrence)
+                await change.replan(recurring_of(definition), definition.first_occurrence, definition.first_due_at)
             return "amended"
 
         await self._operate(Operation("amend", label, 0.0, schedule=Schedule(cron=cron)), act)
@@ -145,8 +145,12 @@ class Clients:
             async with changing(self._database, self._tenant_id, job_id) as change:
                 if change is None or change.job.state in {JobStatus.DELETED, JobStatus.COMPLETED}:
                     return None
-                if change.job.state != state:
-                    await change.set_state(state)
+                if change.job.state == state:
+                    return kind
+                if state is JobStatus.PAUSED:
+                    await change.pause(None)
+                else:
+                    await change.resume(from_pause=False)
             return kind
 
         await self._operate(Operation(kind, label, 0.0), act)

@@ -141,30 +141,6 @@ async def _as_it_was(_connection, claimed):
     return claimed
 
 
-async def test_a_paused_job_calls_nobody_and_says_so(node: Node, receiver: WebhookReceiver) -> None:
-    """P5: while paused each occurrence ends SKIPPED with its reason; resumed, the next one is called."""
-    job = await node.api.create(schedule_recurring=EVERY_SECOND, job_url=receiver.url)
-    await receiver.wait_for(1)
-    paused = await node.api.call("POST", f"/v1/jobs/{job['job_id']}/pause")
-    assert (paused.status, paused.json["status"]) == (200, "PAUSED")
-
-    async def skipped() -> list[str]:
-        listed = await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/?status=SKIPPED")
-        return [run["error"] for run in listed.json["items"]]
-
-    async def two_are_skipped() -> bool:
-        return len(await skipped()) >= 2
-
-    await eventually(two_are_skipped)
-    assert all(reason.startswith("paused") for reason in await skipped())
-    at = datetime.fromisoformat(paused.json["updated_at"])
-    sent = [datetime.fromisoformat(call.headers["countwheel-scheduled-for"]) for call in receiver.calls]
-    assert (max(sent) - at).total_seconds() < 0.5 + 0.1, "only what was claimed ahead of the pause"
-    resumed = await node.api.call("POST", f"/v1/jobs/{job['job_id']}/resume")
-    assert resumed.json["status"] == "ACTIVE"
-    await receiver.wait_for(len(sent) + 1)
-
-
 async def test_pause_and_resume_can_be_repeated(node: Node) -> None:
     """Repeating changes nothing, not even the version; a job that has ended is 409."""
     job = await node.api.create(schedule_recurring=YEARLY, job_url=NOWHERE)
@@ -236,14 +212,6 @@ async def test_p4_the_sweep_completes_what_the_last_run_did_not(node: Node) -> N
     await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}/run/{job['next_run']['run_id']}/")
     await node.engine.sweeper.run_once()
     assert (await node.api.call("GET", f"/v1/jobs/{job['job_id']}")).json["status"] == "COMPLETED"
-
-
-async def test_a_one_off_job_that_passes_while_paused_is_completed_at_the_resume(node: Node) -> None:
-    """It was SKIPPED, and there is nothing left to resume."""
-    job = await node.api.create(schedule_oneoff=soon(0.2), job_url=NOWHERE)
-    await node.api.call("POST", f"/v1/jobs/{job['job_id']}/pause")
-    assert (await node.api.run_when(job, "SKIPPED"))["error"].startswith("paused")
-    assert (await node.api.call("POST", f"/v1/jobs/{job['job_id']}/resume")).json["status"] == "COMPLETED"
 
 
 async def test_what_was_due_and_not_called_is_accounted_for_when_the_job_is_changed(node: Node) -> None:

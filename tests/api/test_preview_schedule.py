@@ -24,6 +24,7 @@ async def test_the_next_times_in_each_zone(node: Node) -> None:
             {"at": "2026-03-09T06:30:00.000Z", "local": "2026-03-09T02:30:00.000-04:00", "note": None,
              "display": "2026-03-09T12:00:00.000+05:30"},
         ],
+        "excluded": [],
         "clock_changes": [
             {
                 "at": "2026-03-08T07:00:00.000Z",

@@ -43,11 +43,11 @@ async def test_a_whole_ledger_passes_and_a_gap_does_not(dsn: str, node: Node, re
 
 
 async def test_the_api_audits_one_job(node: Node, receiver: WebhookReceiver) -> None:
-    """A recurring job that was paused: what ran is counted, what was passed over is listed, page by page."""
+    """A job that leaves out everything after a while: what ran is counted, what was left out is listed by page."""
     job = await node.api.create(schedule_recurring="* * * * * *", job_url=receiver.url)
     await receiver.wait_for(2)
     path = f"/v1/jobs/{job['job_id']}"
-    await node.api.call("POST", f"{path}/pause")
+    await node.api.call("PATCH", path, {"exclude": {"cron": ["* * * * *"]}})
 
     async def some_are_skipped() -> bool:
         listed = await node.api.call("GET", f"{path}/run/?status=SKIPPED")

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from countwheel.domain.exclusion import Exclude, Exclusion
 from countwheel.domain.job import JobStatus
-from countwheel.domain.planning import Candidate, Ending, next_occurrence, plan
+from countwheel.domain.planning import Candidate, Ending, Plan, next_occurrence, plan
 from countwheel.domain.policy import (
     CATCHUP_WINDOW,
     DROPPED_COUNT_LIMIT,
@@ -16,9 +18,10 @@ from countwheel.domain.policy import (
     MISFIRE_GRACE,
     Misfire,
 )  # fmt: skip
-from countwheel.domain.run import RunStatus
+from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import parse_recurring
 from countwheel.domain.terms import Terms
+from countwheel.domain.window import parse_window
 
 HOURLY = parse_recurring("0 * * * *", None)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -35,7 +38,10 @@ def candidate(**changes) -> Candidate:
         "lost_attempts": 0,
         "schedule": HOURLY,
     }
-    return Candidate(**(fields | changes))
+    fields |= changes
+    schedule, instant = fields["schedule"], fields["scheduled_for"]
+    due_at = instant if schedule is None else schedule.due_at(instant)
+    return Candidate(**({"due_at": due_at} | fields))
 
 
 def test_an_occurrence_in_time_runs_and_names_the_next() -> None:
@@ -214,3 +220,79 @@ def test_next_occurrence_is_the_first_that_nobody_cancelled(hours: set[int]) -> 
     cancelled = frozenset(NOON + hour * HOUR for hour in hours)
     expected = next(hour for hour in range(1, 40) if hour not in hours)
     assert next_occurrence(HOURLY, NOON, cancelled) == NOON + expected * HOUR
+
+
+WEEKDAYS_ONLY = Terms(exclude=Exclude(Exclusion(weekdays=("SAT", "SUN"))))
+DAILY_BUT_NOT_AT_THE_WEEKEND = parse_recurring("0 9 * * *", None, terms=WEEKDAYS_ONLY)
+SATURDAY = datetime(2026, 11, 28, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def excluded_candidate(instant: datetime) -> Candidate:
+    return candidate(scheduled_for=instant, schedule=DAILY_BUT_NOT_AT_THE_WEEKEND, terms=WEEKDAYS_ONLY)
+
+
+def test_what_is_left_out_ends_skipped_with_what_leaves_it_out() -> None:
+    """Promise 3: it stands in the ledger at its time, and the chain goes on."""
+    planned = plan(excluded_candidate(SATURDAY), now=SATURDAY)
+    assert planned == Plan(Ending(RunStatus.SKIPPED, "excluded: SAT"), SATURDAY + DAY)
+
+
+def test_what_is_left_out_and_late_is_one_row() -> None:
+    """After an outage what was left out meanwhile is one row with its count, up to what is not left out or not due."""
+    planned = plan(excluded_candidate(SATURDAY), now=SATURDAY + 3 * DAY)
+    assert planned.ending is not None
+    assert (planned.ending.occurrences, planned.ending.superseded_by) == (2, SATURDAY + 2 * DAY)
+    assert planned.following == SATURDAY + 2 * DAY
+
+
+def test_the_latest_missed_that_runs_is_none_that_is_left_out() -> None:
+    """P2: down from Thursday to Sunday, the latest missed one that may run is Friday's."""
+    thursday = SATURDAY - 2 * DAY
+    planned = plan(excluded_candidate(thursday), now=SATURDAY + 1.5 * DAY)
+    assert planned.ending is not None
+    assert (planned.ending.occurrences, planned.following) == (1, SATURDAY - DAY)
+    friday = plan(excluded_candidate(SATURDAY - DAY), now=SATURDAY - 4 * HOUR)
+    assert friday == Plan(following=SATURDAY)
+
+
+def test_p3_a_window_is_no_miss() -> None:
+    """An occurrence whose place in its window comes hours after its instant is in time, and counts from there."""
+    terms = Terms(window=parse_window("50m"), catchup_window_seconds=600)
+    schedule = parse_recurring("0 * * * *", None, UUID(int=9), terms)
+    due_at = schedule.due_at(NOON)
+    assert due_at - NOON > MISFIRE_GRACE
+    late = candidate(schedule=schedule, terms=terms)
+    assert plan(late, now=due_at) == Plan(following=NOON + HOUR)
+    ended = plan(late, now=due_at + timedelta(seconds=601)).ending
+    assert ended is not None
+    assert ended.status is RunStatus.EXPIRED
+
+
+@given(st.integers(1, 5), st.integers(0, 6))
+def test_p4_nothing_follows_the_last_of_max_runs(max_runs: int, runs_begun: int) -> None:
+    """P4: each occurrence that is taken up counts; the one that makes it full has nothing after it."""
+    terms = Terms(max_runs=max_runs)
+    planned = plan(candidate(terms=terms, runs_begun=runs_begun), now=NOON)
+    assert planned.counts
+    assert (planned.following is None) == (runs_begun + 1 >= max_runs)
+
+
+def test_p4_what_does_not_run_does_not_count() -> None:
+    """P4: an occurrence that is left out, missed, or of a job that is paused uses up none of them."""
+    terms = Terms(max_runs=1, exclude=Exclude(Exclusion(dates=("11-24",))))
+    excluding = parse_recurring("0 * * * *", None, terms=terms)
+    for planned in (
+        plan(candidate(schedule=excluding, terms=terms), now=NOON),
+        plan(candidate(terms=Terms(max_runs=1)), now=NOON + 3 * HOUR),
+        plan(candidate(terms=Terms(max_runs=1), job_status=JobStatus.PAUSED), now=NOON),
+    ):
+        assert planned.ending is not None
+        assert not planned.counts
+        assert planned.following is not None
+
+
+def test_a_backfill_is_late_by_its_nature() -> None:
+    """It is of a month ago, waited for a week, and runs."""
+    late = candidate(scheduled_for=NOON - 30 * DAY, trigger=Trigger.BACKFILL, schedule=None, first_claim=False)
+    assert plan(late, now=NOON) == Plan()

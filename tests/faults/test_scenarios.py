@@ -40,7 +40,7 @@ async def test_scenario_two_nodes_plan_the_same_tick(node: Node) -> None:
     """The run's id is its occurrence: a second planner inserts nothing."""
     job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url=NOWHERE)
     async with node.database.connection() as connection:
-        cursor = await connection.execute("SELECT job_id, run_id, tenant_id, bucket, scheduled_for FROM runs")
+        cursor = await connection.execute("SELECT job_id, run_id, tenant_id, bucket, scheduled_for, due_at FROM runs")
         planned = [runs.NewOccurrence(*row) async for row in cursor]
         assert await runs.insert_occurrences(connection, planned) == 0
     assert len((await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/")).json["items"]) == 1

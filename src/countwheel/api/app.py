@@ -7,6 +7,9 @@ from starlette.responses import Response
 
 from countwheel.api import (
     audit,
+    backfills,
+    bulk,
+    calendars,
     docs_page,
     health,
     job_changes,
@@ -18,6 +21,7 @@ from countwheel.api import (
     schedules,
     tokens,
     unknown_runs,
+    versions,
 )
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
@@ -29,6 +33,10 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "GET": Guarded(jobs.list_jobs, JOBS_READ),
         "POST": Guarded(jobs.create_job, JOBS_WRITE),
     },
+    "/v1/jobs:pause": {"POST": Guarded(bulk.pause_jobs, JOBS_WRITE)},
+    "/v1/jobs:resume": {"POST": Guarded(bulk.resume_jobs, JOBS_WRITE)},
+    "/v1/jobs:delete": {"POST": Guarded(bulk.delete_jobs, JOBS_WRITE)},
+    "/v1/jobs:run": {"POST": Guarded(bulk.run_jobs, RUNS_WRITE)},
     "/v1/jobs/{jobId}": {
         "GET": Guarded(jobs.read_job, JOBS_READ),
         "PUT": Guarded(job_put.put_job, JOBS_WRITE),
@@ -37,6 +45,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}/pause": {"POST": Guarded(job_changes.pause_job, JOBS_WRITE)},
     "/v1/jobs/{jobId}/resume": {"POST": Guarded(job_changes.resume_job, JOBS_WRITE)},
+    "/v1/jobs/{jobId}/versions": {"GET": Guarded(versions.list_versions, JOBS_READ)},
+    "/v1/jobs/{jobId}/backfill": {"POST": Guarded(backfills.backfill_job, RUNS_WRITE)},
     "/v1/jobs/{jobId}/audit": {"GET": Guarded(audit.audit_job, RUNS_READ)},
     "/v1/jobs/{jobId}/run/": {
         "GET": Guarded(runs.list_runs, RUNS_READ),
@@ -48,6 +58,12 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}/run/{runId}/retry": {"POST": Guarded(unknown_runs.retry_run, RUNS_WRITE)},
     "/v1/jobs/{jobId}/run/{runId}/resolve": {"POST": Guarded(unknown_runs.resolve_run, RUNS_WRITE)},
+    "/v1/calendars": {"GET": Guarded(calendars.list_calendars, JOBS_READ)},
+    "/v1/calendars/{name}": {
+        "GET": Guarded(calendars.read_calendar, JOBS_READ),
+        "PUT": Guarded(calendars.put_calendar, JOBS_WRITE),
+        "DELETE": Guarded(calendars.delete_calendar, JOBS_WRITE),
+    },
     "/v1/schedules:preview": {"POST": Guarded(schedules.preview_schedule, JOBS_READ)},
     "/v1/schedules:simulate": {"POST": Guarded(schedules.simulate_schedule, JOBS_READ)},
     "/v1/nodes": {"GET": Guarded(nodes.list_nodes, ADMIN)},

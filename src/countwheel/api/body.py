@@ -35,6 +35,15 @@ async def read_json(request: Request, limit_bytes: int) -> object:
     return parse_json(body)
 
 
+async def read_optional_json(request: Request, limit_bytes: int) -> object:
+    """Return the request's JSON document, or an empty object where it has no body. Raises as `read_json` does."""
+    body = await read_bytes(request, limit_bytes)
+    if not body:
+        return {}
+    _check_type(request.headers.get("content-type", ""))
+    return parse_json(body)
+
+
 async def read_bytes(request: Request, limit_bytes: int) -> bytes:
     """Return the body. Raises the 413 problem if it is over the limit; no more than the limit is ever kept."""
     too_large = Problem(

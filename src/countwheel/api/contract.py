@@ -8,11 +8,14 @@ from typing import Any, Self
 import yaml
 from jsonschema_rs import Draft202012Validator, ValidationError
 
+from countwheel.domain.cron import CRON_PATTERN
 from countwheel.domain.errors import Fault
+from countwheel.domain.exclusion import DATE_PATTERN
 from countwheel.domain.schedule import RECURRING_IN_ZONE_PATTERN, RECURRING_PATTERN
 from countwheel.domain.target import TARGET_PATTERN
 from countwheel.domain.terms import TERM_FIELDS
 from countwheel.domain.timestamp import INSTANT_PATTERN, LOCAL_TIME_PATTERN
+from countwheel.domain.window import WINDOW_LENGTH_PATTERN, WINDOW_PATTERN
 from countwheel.domain.zones import zones
 
 _PATTERNS = {
@@ -21,12 +24,17 @@ _PATTERNS = {
     "instant": INSTANT_PATTERN,
     "local-time": LOCAL_TIME_PATTERN,
     "target": TARGET_PATTERN,
+    "date": DATE_PATTERN,
+    "excluded-time": f"^{CRON_PATTERN}$",
+    "window": WINDOW_PATTERN,
+    "window-length": WINDOW_LENGTH_PATTERN,
 }
 
 _WRONG_PATTERN = {
     "job_url": "not a URL to call: give http:// or https://, a host, and no user name, fragment or space",
     "name": "must not hold control characters",
 }
+_INTERVAL_THAT_ROLLS = "an interval names no wall-clock time that could roll to another day: give skip"
 _HELD = "at_most_once cannot send again what may have arrived: leave on_unknown out, or give hold"
 _ONE_SCHEDULE = "give exactly one of schedule_recurring and schedule_oneoff"
 _ECHO_CHARACTERS = 64
@@ -87,7 +95,7 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
     if keyword in {"oneOf", "anyOf"} and pointer == "#":
         return _schedule_faults(value)
     if keyword == "not" and pointer == "#":
-        return [Fault("#/on_unknown", _HELD)]
+        return _contradictions(value)
     if keyword == "required":
         return [Fault(f"#/{_escaped(name)}", "is required") for name in _missing(error)]
     if keyword == "additionalProperties" and kind:
@@ -99,6 +107,16 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
     if keyword == "enum" and name == "timezone":
         return [Fault(pointer, "is not an IANA time zone: give one like Europe/Berlin")]
     return [Fault(pointer, _sentence(error))]
+
+
+def _contradictions(value: object) -> list[Fault]:
+    """Say which fields that are right by themselves contradict each other."""
+    if not isinstance(value, dict):
+        return []
+    is_held = value.get("delivery") == "at_most_once" and value.get("on_unknown") == "retry"
+    rolls = value.get("on_excluded") in {"next", "previous"} and "@every " in str(value.get("schedule_recurring"))
+    found = {"#/on_unknown": _HELD} if is_held else {}
+    return [Fault(*pair) for pair in (found | ({"#/on_excluded": _INTERVAL_THAT_ROLLS} if rolls else {})).items()]
 
 
 def _schedule_faults(value: object) -> list[Fault]:

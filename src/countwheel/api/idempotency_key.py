@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from countwheel.api.problems import invalid_parameter
+from starlette.requests import Request
+
+from countwheel.api.problems import Problem, invalid_parameter
 
 _BARE = re.compile(r"[A-Za-z0-9._~-]{1,255}", re.ASCII)
 # RFC 8941, a string: printable ASCII in quotes, with quote and backslash escaped.
@@ -11,6 +13,14 @@ _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"', re.ASCII)
 _ESCAPED = re.compile(r'\\(["\\])')
 _MAX_CHARACTERS = 255
 _NAME = "Idempotency-Key"
+
+
+def read_wanted_key(request: Request, *, required: bool) -> str | None:
+    """Return the key of a request, or None where there is none. Raises the 400 problem where one is required (I10)."""
+    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
+    if key is None and required:
+        raise Problem(400, "idempotency-key-missing", detail="this server requires an Idempotency-Key header")
+    return key
 
 
 def read_idempotency_key(values: Sequence[str]) -> str | None:

@@ -5,26 +5,30 @@ What a node has claimed already is too late to change: `next_run` of the answer 
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from countwheel.api.answers import json_answer
-from countwheel.api.body import read_json
+from countwheel.api.body import read_json, read_optional_json
 from countwheel.api.etag import check_match, etag, read_if_match
-from countwheel.api.jobs import not_found, read_view
+from countwheel.api.jobs import calendars_of, not_found, read_view
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amended, define, find_faults
-from countwheel.domain.planning import is_last
+from countwheel.domain.planning import is_used_up
 from countwheel.domain.schedule import recurring_of
+from countwheel.domain.terms import Calendars, decode, named_calendars
 from countwheel.domain.timestamp import is_local
+from countwheel.store.calendars import find_calendars
 from countwheel.store.changes import JobChange, LockedJob, as_submitted, changing
+
+_FROM_PAUSE = "pause"
 
 
 async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Response:
@@ -32,7 +36,7 @@ async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Re
     Parameters(request)
     job_id = path_uuid(request, "jobId")
     wanted = read_if_match(request.headers.getlist("if-match"))
-    patch = _checked(api, await read_json(request, api.settings.max_body_bytes))
+    patch = await _checked(api, principal, await read_json(request, api.settings.max_body_bytes))
     async with _open(api, principal, job_id) as change:
         check_match(change.job.version, wanted)
         before = as_submitted(change.job)
@@ -43,27 +47,39 @@ async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Re
 
 
 async def pause_job(api: ApiParts, request: Request, principal: Principal) -> Response:
-    """`POST /v1/jobs/{jobId}/pause`: no run begins until the job is resumed; each that is passed over is on record."""
-    return await _move(api, request, principal, JobStatus.ACTIVE, JobStatus.PAUSED)
+    """`POST /v1/jobs/{jobId}/pause`: no run begins until the job is resumed."""
+    said = await _read_optional(api, request, "Pause")
+    async with _changing_at_version(api, request, principal) as change:
+        if change.job.state == JobStatus.ACTIVE:
+            await change.pause(said.get("reason"))
+    return await answer_with(api, principal, path_uuid(request, "jobId"))
 
 
 async def resume_job(api: ApiParts, request: Request, principal: Principal) -> Response:
-    """`POST /v1/jobs/{jobId}/resume`: go on, from now. A job that has nothing left by now is COMPLETED."""
-    return await _move(api, request, principal, JobStatus.PAUSED, JobStatus.ACTIVE)
+    """`POST /v1/jobs/{jobId}/resume`: go on, from now or from the pause (criterion P5)."""
+    said = await _read_optional(api, request, "Resume")
+    async with _changing_at_version(api, request, principal) as change:
+        if change.job.state == JobStatus.PAUSED:
+            await change.resume(from_pause=said.get("from") == _FROM_PAUSE)
+    return await answer_with(api, principal, path_uuid(request, "jobId"))
 
 
-async def _move(api: ApiParts, request: Request, principal: Principal, start: JobStatus, end: JobStatus) -> Response:
+@asynccontextmanager
+async def _changing_at_version(api: ApiParts, request: Request, principal: Principal) -> AsyncIterator[JobChange]:
+    """Lend a job that is of the version that the request wants, if it wants any."""
     Parameters(request)
-    job_id = path_uuid(request, "jobId")
     wanted = read_if_match(request.headers.getlist("if-match"))
-    async with _open(api, principal, job_id) as change:
+    async with _open(api, principal, path_uuid(request, "jobId")) as change:
         check_match(change.job.version, wanted)
-        if change.job.state == start:
-            nothing_left = (
-                end is JobStatus.ACTIVE and is_last(change.job.now, change.job) and not await change.has_live_run()
-            )
-            await change.set_state(JobStatus.COMPLETED if nothing_left else end)
-    return await answer_with(api, principal, job_id)
+        yield change
+
+
+async def _read_optional(api: ApiParts, request: Request, schema: str) -> Mapping[str, Any]:
+    """Return a body that may be left out. Raises `InvalidError` with every fault."""
+    body = await read_optional_json(request, api.settings.max_body_bytes)
+    if faults := api.contract.faults(schema, body):
+        raise InvalidError(faults)
+    return cast("Mapping[str, Any]", body)
 
 
 @asynccontextmanager
@@ -82,7 +98,7 @@ async def answer_with(api: ApiParts, principal: Principal, job_id: UUID) -> Resp
     return json_answer(view, 200, {"ETag": etag(version)})
 
 
-def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
+async def _checked(api: ApiParts, principal: Principal, patch: object) -> Mapping[str, Any]:
     """Return a patch whose every field is right by itself. Raises `InvalidError` with every fault (criterion E2)."""
     faults = api.contract.faults("JobPatch", patch)
     if not isinstance(patch, Mapping):
@@ -91,7 +107,8 @@ def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
     oneoff = patch.get("schedule_oneoff")
     is_half = isinstance(oneoff, str) and is_local(oneoff) and "timezone" not in patch
     judged = {name: value for name, value in patch.items() if not (is_half and name == "schedule_oneoff")}
-    of_meaning, _ = find_faults(judged, now=api.clock.now(), target_refusal=api.target_refusal)
+    calendars = await calendars_of(api, principal.tenant_id, patch)
+    of_meaning, _ = find_faults(judged, now=api.clock.now(), target_refusal=api.target_refusal, calendars=calendars)
     if faults or of_meaning:
         raise InvalidError(together(faults, of_meaning))
     return patch
@@ -100,22 +117,27 @@ def _checked(api: ApiParts, patch: object) -> Mapping[str, Any]:
 async def amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
     """Make a job what the merged submission says, and plan its next run anew where the schedule is another."""
     rescheduled = any(before.get(name) != merged.get(name) for name in SCHEDULE_FIELDS)
-    definition = _define(api, change.job, merged, rescheduled=rescheduled)
+    calendars = await find_calendars(change.connection, change.tenant_id, named_calendars(merged))
+    definition = _define(api, change.job, merged, calendars, rescheduled=rescheduled)
+    if is_used_up(decode(definition.terms), change.job.runs_begun) and rescheduled:
+        raise Problem(409, "conflict", detail=f"max_runs: the job has begun {change.job.runs_begun} runs already")
     if rescheduled and not await change.replan_is_possible():
         raise Problem(409, "conflict", detail="its one run has begun: it is too late to give it another time")
     await change.amend(definition)
     if rescheduled:
-        await change.replan(recurring_of(definition), definition.first_occurrence)
+        await change.replan(recurring_of(definition), definition.first_occurrence, definition.first_due_at)
 
 
-def _define(api: ApiParts, job: LockedJob, merged: Mapping[str, Any], *, rescheduled: bool) -> Definition:
+def _define(
+    api: ApiParts, job: LockedJob, merged: Mapping[str, Any], calendars: Calendars, *, rescheduled: bool
+) -> Definition:
     """Return what the patched job means. Raises the 409 problem where patch and job do not go together."""
     # A time that was right when the job was made is right still.
     now = api.clock.now() if rescheduled else job.created_at
     faults = api.contract.faults("JobSubmission", merged)
     try:
         if not faults:
-            return define(merged, job.job_id, now=now, target_refusal=api.target_refusal)
+            return define(merged, job.job_id, now=now, target_refusal=api.target_refusal, calendars=calendars)
     except InvalidError as error:
         faults = list(error.faults)
     problem = invalid_body(faults)

@@ -15,7 +15,7 @@ from countwheel.api import views
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json
 from countwheel.api.etag import etag
-from countwheel.api.idempotency_key import read_idempotency_key
+from countwheel.api.idempotency_key import read_wanted_key
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
@@ -25,23 +25,24 @@ from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
+from countwheel.domain.terms import NO_CALENDARS, Calendars, named_calendars
 from countwheel.store import cancellation, idempotency, jobs
+from countwheel.store.calendars import find_calendars
 from countwheel.store.jobs import JobFilter
 
 _ENTROPY_BYTES = 10
 FIRST_VERSION = 1
-_DELETE_REASON = "its job was deleted"
+DELETE_REASON = "its job was deleted"
 
 
 async def create_job(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/jobs`: one job a submission, however often it is repeated with the same key (promise 1)."""
-    key = read_idempotency_key(request.headers.getlist("idempotency-key"))
-    if key is None and api.settings.require_idempotency_key:
-        raise Problem(400, "idempotency-key-missing", detail="this server requires an Idempotency-Key header")
+    key = read_wanted_key(request, required=api.settings.require_idempotency_key)
     body = await read_json(request, api.settings.max_body_bytes)
     created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
     job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
-    definition = define_submission(api, body, job_id, now=created_at)
+    calendars = await calendars_of(api, principal.tenant_id, body)
+    definition = define_submission(api, body, job_id, calendars, now=created_at)
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
     answer = compact_json(views.new_job(job))
@@ -58,12 +59,15 @@ async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Re
     """`GET /v1/jobs`: newest first."""
     parameters = Parameters(
         request,
-        "status", "target", "label", "created_after", "created_before", "show_deleted", "page_size", "page_token",
+        "status", "target", "label", "name", "q", "created_after", "created_before", "show_deleted", "page_size",
+        "page_token",
     )  # fmt: skip
     narrow = JobFilter(
         status=parameters.choice("status", JobStatus),
         target=next(iter(parameters.shaped("target", api.contract, "TargetFilter")), None),
         labels=[label.partition(":")[::2] for label in parameters.shaped("label", api.contract, "LabelFilter")],
+        name=next(iter(parameters.shaped("name", api.contract, "JobName")), None),
+        text=next(iter(parameters.shaped("q", api.contract, "SearchText")), None),
         created_after=parameters.instant("created_after"),
         created_before=parameters.instant("created_before"),
         show_deleted=parameters.switch("show_deleted"),
@@ -92,7 +96,7 @@ async def delete_job(api: ApiParts, request: Request, principal: Principal) -> R
         raise not_found("job")
 
     async def all_ended() -> bool:
-        return await cancellation.cancel_job_runs(api.database, principal.tenant_id, job_id, _DELETE_REASON)
+        return await cancellation.cancel_job_runs(api.database, principal.tenant_id, job_id, DELETE_REASON)
 
     await settle(api, all_ended)
     view, version = await read_view(api, principal.tenant_id, job_id)
@@ -113,14 +117,23 @@ async def read_view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> tuple[dict[
     return views.stored_job(job), job.version
 
 
-def define_submission(api: ApiParts, body: object, job_id: UUID, *, now: datetime) -> Definition:
+async def calendars_of(api: ApiParts, tenant_id: UUID, body: object) -> Calendars:
+    """Return the calendars that a body names, as far as there are any. Most bodies name none, and cost nothing."""
+    names = named_calendars(body)
+    if not names:
+        return NO_CALENDARS
+    async with api.database.connection() as connection:
+        return await find_calendars(connection, tenant_id, names)
+
+
+def define_submission(api: ApiParts, body: object, job_id: UUID, calendars: Calendars, *, now: datetime) -> Definition:
     """Return what a body means at `now`. Raises `InvalidError` with every fault of shape and of meaning (E2)."""
     faults = api.contract.faults("JobSubmission", body)
     if not isinstance(body, Mapping):
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
     if not faults:
-        return define(body, job_id, now=now, target_refusal=api.target_refusal)
-    of_meaning, _ = find_faults(body, job_id, now=now, target_refusal=api.target_refusal)
+        return define(body, job_id, now=now, target_refusal=api.target_refusal, calendars=calendars)
+    of_meaning, _ = find_faults(body, job_id, now=now, target_refusal=api.target_refusal, calendars=calendars)
     raise InvalidError(together(faults, of_meaning))
 
 

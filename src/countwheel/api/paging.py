@@ -30,7 +30,7 @@ class Page:
         try:
             return None if self.last is None else UUID(self.last)
         except ValueError as error:
-            raise _not_ours() from error
+            raise not_a_token() from error
 
     def token_after(self, last: str) -> str:
         """Return the token of the page after the one that ends with `last`."""
@@ -62,13 +62,14 @@ def _last(token: str | None, fingerprint: bytes) -> str | None:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         key = raw[_FINGERPRINT_BYTES:].decode("ascii")
     except (binascii.Error, ValueError) as error:
-        raise _not_ours() from error
+        raise not_a_token() from error
     if not _KEY.fullmatch(key):
-        raise _not_ours()
+        raise not_a_token()
     if raw[:_FINGERPRINT_BYTES] != fingerprint:
         raise invalid_parameter("page_token", "it belongs to a listing with other filters: leave it out, or keep them")
     return key
 
 
-def _not_ours() -> Problem:
+def not_a_token() -> Problem:
+    """Return the 400 problem of a token that is none of ours."""
     return invalid_parameter("page_token", "not a token of ours: leave it out for the first page")

@@ -61,7 +61,9 @@ class Parameters:
 
     def switch(self, name: str) -> bool:
         """Return true or false, by default false."""
-        text = self.text(name) or "false"
+        text = self.text(name)
+        if text is None:
+            return False
         if text not in _SWITCH:
             raise invalid_parameter(name, "give true or false")
         return _SWITCH[text]

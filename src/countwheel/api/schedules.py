@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from countwheel.api.answers import json_answer
 from countwheel.api.body import read_json
+from countwheel.api.jobs import calendars_of
 from countwheel.api.parameters import Parameters
 from countwheel.api.parts import ApiParts
 from countwheel.api.views import timestamp
@@ -24,7 +25,7 @@ from countwheel.domain.preview import Fire, preview, preview_once
 from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import Recurring, parse_recurring
 from countwheel.domain.simulation import Row, Scenario, simulate
-from countwheel.domain.terms import read_terms
+from countwheel.domain.terms import Calendars, read_terms
 from countwheel.domain.timestamp import parse_oneoff
 from countwheel.domain.zones import zone
 
@@ -35,19 +36,22 @@ _NO_ENTROPY = bytes(10)
 
 async def preview_schedule(api: ApiParts, request: Request, principal: Principal) -> Response:
     """Say what a schedule means, when it fires next, and what the clock changes in between do to it."""
-    del principal  # whoever may read jobs may ask; nothing of anybody's is shown
     Parameters(request)
-    asked = await _read(api, request, "SchedulePreview")
+    asked = await _read(api, request, principal, "SchedulePreview")
     body, after = asked.body, asked.after
     if "schedule_oneoff" in body:
-        place, found = body.get("timezone", "UTC"), preview_once(asked.first)
+        place, found = body.get("timezone", "UTC"), preview_once(asked.first, _due_once(asked))
     else:
-        schedule = _schedule(body, asked.job_id)
+        schedule = _schedule(asked)
         place, found = schedule.timezone, preview(schedule, after, int(body.get("count", _DEFAULT_COUNT)))
     answer = {
         "meaning": found.meaning,
         "timezone": place,
         "fires": [_fire(fire, place, body.get("display_timezone")) for fire in found.fires],
+        "excluded": [
+            {"at": timestamp(left_out.instant), "local": _local(left_out.instant, place), "reason": left_out.reason}
+            for left_out in found.left_out
+        ],
         "clock_changes": [{"at": timestamp(change.at), "effect": change.effect} for change in found.clock_changes],
         "warnings": list(found.warnings),
     }
@@ -56,12 +60,11 @@ async def preview_schedule(api: ApiParts, request: Request, principal: Principal
 
 async def simulate_schedule(api: ApiParts, request: Request, principal: Principal) -> Response:
     """Say what the policies of a recurring job make of an outage: what would run, wait, be skipped, expire."""
-    del principal  # as above
     Parameters(request)
-    asked = await _read(api, request, "ScheduleSimulation")
+    asked = await _read(api, request, principal, "ScheduleSimulation")
     scenario = _scenario(asked)
     # In a thread: thousands of decisions in one go would make calls late that are due meanwhile.
-    rows = await asyncio.to_thread(list, simulate(_schedule(asked.body, asked.job_id), scenario))
+    rows = await asyncio.to_thread(list, simulate(_schedule(asked), scenario))
     totals = Counter[str]()
     for row in rows:
         totals[row.status] += row.occurrences
@@ -77,12 +80,13 @@ async def simulate_schedule(api: ApiParts, request: Request, principal: Principa
 @dataclass(frozen=True, slots=True)
 class _Asked:
     body: Mapping[str, Any]
+    calendars: Calendars
     job_id: UUID
     after: datetime
     first: datetime
 
 
-async def _read(api: ApiParts, request: Request, schema: str) -> _Asked:
+async def _read(api: ApiParts, request: Request, principal: Principal, schema: str) -> _Asked:
     """Return what is asked. Raises `InvalidError` with every fault (criterion E2)."""
     body = await read_json(request, api.settings.max_body_bytes)
     faults = api.contract.faults(schema, body)
@@ -90,10 +94,11 @@ async def _read(api: ApiParts, request: Request, schema: str) -> _Asked:
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
     after = _begin(body, api.clock.now(), faults)
     job_id = UUID(body["job_id"]) if "job_id" in body and not faults else ids.job_id(after, _NO_ENTROPY)
-    of_meaning, first = find_schedule_faults(body, job_id, now=after)
+    calendars = await calendars_of(api, principal.tenant_id, body)
+    of_meaning, first = find_schedule_faults(body, job_id, now=after, calendars=calendars)
     if faults or of_meaning or first is None:
         raise InvalidError(together(faults, of_meaning))
-    return _Asked(body, job_id, after, first)
+    return _Asked(body, calendars, job_id, after, first)
 
 
 def _scenario(asked: _Asked) -> Scenario:
@@ -145,12 +150,21 @@ def _begin(body: Mapping[str, Any], now: datetime, faults: list[Fault]) -> datet
         return now
 
 
-def _schedule(body: Mapping[str, Any], job_id: UUID) -> Recurring:
-    return parse_recurring(body["schedule_recurring"], body.get("timezone"), job_id, read_terms(body))
+def _due_once(asked: _Asked) -> datetime:
+    window = read_terms(asked.body).window
+    return asked.first if window is None else window.due_at(asked.job_id, asked.first, None)
+
+
+def _schedule(asked: _Asked) -> Recurring:
+    body = asked.body
+    terms = read_terms(body, asked.calendars)
+    return parse_recurring(body["schedule_recurring"], body.get("timezone"), asked.job_id, terms)
 
 
 def _fire(fire: Fire, place: str, display: str | None) -> dict[str, Any]:
     view: dict[str, Any] = {"at": timestamp(fire.instant), "local": _local(fire.instant, place), "note": fire.note}
+    if fire.due_at != fire.instant:
+        view["due_at"] = timestamp(fire.due_at)
     return view if display is None else view | {"display": _local(fire.instant, display)}
 
 

@@ -6,8 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from countwheel.domain.run import RunStatus
+from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode, write_terms
 from countwheel.domain.timestamp import format_instant
+from countwheel.store.calendars import CalendarRow
 from countwheel.store.jobs import JobRow, NewJob
 from countwheel.store.ledger import AttemptRow, RunRow
 
@@ -25,7 +27,7 @@ def new_job(job: NewJob) -> dict[str, Any]:
         labels=json.loads(job.labels),
         updated_at=job.created_at,
         deleted_at=None,
-        next_run=_next_run(job.run_id, job.scheduled_for, RunStatus.SCHEDULED),
+        next_run=_next_run(job, job.run_id, job.scheduled_for, RunStatus.SCHEDULED),
     )
 
 
@@ -37,8 +39,8 @@ def stored_job(job: JobRow) -> dict[str, Any]:
         labels=job.labels,
         updated_at=job.updated_at,
         deleted_at=job.deleted_at,
-        next_run=_next_run(job.next_run_id, job.next_scheduled_for, job.next_state),
-    )
+        next_run=_next_run(job, job.next_run_id, job.next_scheduled_for, job.next_state),
+    ) | _pause(job)
 
 
 def run(row: RunRow) -> dict[str, Any]:
@@ -103,6 +105,19 @@ def attempt(row: AttemptRow) -> dict[str, Any]:
     }
 
 
+def calendar(row: CalendarRow) -> dict[str, Any]:
+    """Return a calendar."""
+    return {
+        "name": row.name,
+        "version": row.version,
+        "description": row.description,
+        **json.loads(row.exclusion),
+        "created_at": timestamp(row.created_at),
+        "updated_at": timestamp(row.updated_at),
+        "in_force": row.in_force,
+    }
+
+
 def _job(
     job: NewJob | JobRow,
     *,
@@ -136,7 +151,19 @@ def _job(
     )
 
 
-def _next_run(run_id: UUID | None, scheduled_for: datetime | None, status: str | None) -> dict[str, Any] | None:
-    if run_id is None:
+def _pause(job: JobRow) -> dict[str, Any]:
+    if job.paused_at is None:
+        return {}
+    return {"paused_at": timestamp(job.paused_at), "pause_reason": job.pause_reason}
+
+
+def _next_run(
+    job: NewJob | JobRow, run_id: UUID | None, scheduled_for: datetime | None, status: str | None
+) -> dict[str, Any] | None:
+    if run_id is None or scheduled_for is None:
         return None
-    return {"run_id": str(run_id), "scheduled_for": timestamp(scheduled_for), "status": status}
+    view = {"run_id": str(run_id), "scheduled_for": timestamp(scheduled_for), "status": status}
+    if decode(job.terms).exclude is not None and (schedule := recurring_of(job)) is not None:
+        excluded = schedule.exclusion(scheduled_for)
+        return view if excluded is None else view | {"excluded": excluded}
+    return view

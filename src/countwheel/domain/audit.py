@@ -184,5 +184,5 @@ def _instants(version: Version, scope: Scope) -> Iterator[Expected]:
     instant = version.recurring.next_after(max(version.since, before_the_start))
     while instant is not None and instant < last:
         certain = instant > begins and (version.until is None or instant <= version.until)
-        yield Expected(instant, instant, certain=certain)
+        yield Expected(instant, version.recurring.due_at(instant), certain=certain)
         instant = version.recurring.next_after(instant)

@@ -32,10 +32,14 @@ def instant_of(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def run_id(job_id: UUID, scheduled_for: datetime, trigger: Trigger) -> UUID:
-    """Return the id of the run of `job_id` for the occurrence `scheduled_for` (whole milliseconds, from 1970 on)."""
+def run_id(job_id: UUID, scheduled_for: datetime, trigger: Trigger, wish: bytes = b"") -> UUID:
+    """Return the id of the run of `job_id` for the occurrence `scheduled_for` (whole milliseconds, from 1970 on).
+
+    `wish` tells one backfill from another: an occurrence may be wanted again, and a receiver must not take it for a
+    repetition.
+    """
     milliseconds = milliseconds_of(scheduled_for)
-    digest = hashlib.sha256(b"%b%d %b" % (job_id.bytes, milliseconds, trigger.encode())).digest()
+    digest = hashlib.sha256(b"%b%d %b%b" % (job_id.bytes, milliseconds, trigger.encode(), wish)).digest()
     return _stamped(milliseconds, int.from_bytes(digest[:10]), version=8)
 
 

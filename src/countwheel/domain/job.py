@@ -10,10 +10,21 @@ from uuid import UUID
 
 from countwheel.domain.cron import NO_JOB
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError
+from countwheel.domain.exclusion import OnExcluded
+from countwheel.domain.interval import is_every
 from countwheel.domain.policy import Delivery, OnUnknown, RetryPolicy, default_on_unknown
 from countwheel.domain.schedule import names_its_zone, parse_recurring
 from countwheel.domain.target import target_fault, target_host
-from countwheel.domain.terms import NO_TERMS, PLANNED_BY, RECURRING_ONLY, Terms, encode, read_terms
+from countwheel.domain.terms import (
+    NO_CALENDARS,
+    NO_TERMS,
+    PLANNED_BY,
+    RECURRING_ONLY,
+    Calendars,
+    Terms,
+    encode,
+    read_terms,
+)  # fmt: skip
 from countwheel.domain.timestamp import is_local, parse_oneoff
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -54,26 +65,35 @@ class Definition:
     delivery: Delivery
     on_unknown: OnUnknown
     first_occurrence: datetime
+    first_due_at: datetime
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def define(body: Mapping[str, Any], job_id: UUID, *, now: datetime, target_refusal: TargetRefusal) -> Definition:
+def define(
+    body: Mapping[str, Any],
+    job_id: UUID,
+    *,
+    now: datetime,
+    target_refusal: TargetRefusal,
+    calendars: Calendars = NO_CALENDARS,
+) -> Definition:
     """Return what a submission that fits the contract's schema means at `now`, for the job of this id.
 
-    Raises `InvalidError` with every fault that the schema cannot express: a schedule that never fires, an instant in
-    the past, a target that this deployment refuses.
+    `calendars` are those that it may name. Raises `InvalidError` with every fault that the schema cannot express: a
+    schedule that never fires, an instant in the past, a target that this deployment refuses.
     """
-    faults, first = find_faults(body, job_id, now=now, target_refusal=target_refusal)
+    faults, first = find_faults(body, job_id, now=now, target_refusal=target_refusal, calendars=calendars)
     if faults or first is None:
         raise InvalidError(faults or [Fault("#", "give exactly one of schedule_recurring and schedule_oneoff")])
     url = body["job_url"]
     delivery = Delivery(body.get("delivery", Delivery.AT_LEAST_ONCE))
+    terms = read_terms(body, calendars)
     return Definition(
         job_id=job_id,
         schedule_recurring=body.get("schedule_recurring"),
         schedule_oneoff=body.get("schedule_oneoff"),
         timezone=body.get("timezone"),
-        terms=encode(read_terms(body)),
+        terms=encode(terms),
         job_url=url,
         target_host=target_host(url),
         job_payload=compact_json(body.get("job_payload", {})),
@@ -84,41 +104,59 @@ def define(body: Mapping[str, Any], job_id: UUID, *, now: datetime, target_refus
         delivery=delivery,
         on_unknown=OnUnknown(body.get("on_unknown", default_on_unknown(delivery))),
         first_occurrence=first,
+        first_due_at=_due_at(body, job_id, terms, first),
     )
 
 
 def find_faults(
-    body: Mapping[str, Any], job_id: UUID = NO_JOB, *, now: datetime, target_refusal: TargetRefusal
+    body: Mapping[str, Any],
+    job_id: UUID = NO_JOB,
+    *,
+    now: datetime,
+    target_refusal: TargetRefusal,
+    calendars: Calendars = NO_CALENDARS,
 ) -> tuple[list[Fault], datetime | None]:
     """Return every fault of meaning in a body whose shape may be wrong too, and the first occurrence if there is one.
 
     A field of the wrong type is passed over: the schema's own fault says it better.
     """
-    faults, first = find_schedule_faults(body, job_id, now=now)
+    faults, first = find_schedule_faults(body, job_id, now=now, calendars=calendars)
     if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
         faults.append(Fault("#/job_url", refusal))
     return faults, first
 
 
 def find_schedule_faults(
-    body: Mapping[str, Any], job_id: UUID, *, now: datetime
+    body: Mapping[str, Any], job_id: UUID, *, now: datetime, calendars: Calendars = NO_CALENDARS
 ) -> tuple[list[Fault], datetime | None]:
     """Return every fault in what a body says of its schedule, and the first occurrence if there is one."""
     faults: list[Fault] = []
     first: datetime | None = None
     terms = NO_TERMS
     try:
-        terms = read_terms(body)
+        terms = read_terms(body, calendars)
     except ScheduleError as error:
         faults.append(Fault(f"#/{error.field}", str(error)))
     try:
         first = _first_occurrence(body, job_id, terms, now)
     except ScheduleError as error:
         faults.append(Fault(f"#/{error.field}", str(error)))
+    if (misfit := _misfit(body, terms)) is not None:
+        faults.append(misfit)
     if "schedule_oneoff" in body:
         misplaced = [name for name in RECURRING_ONLY if body.get(name) is not None]
         faults += [Fault(f"#/{name}", "only a recurring job has it") for name in misplaced]
     return faults, first
+
+
+def _misfit(body: Mapping[str, Any], terms: Terms) -> Fault | None:
+    """Return what two terms that are right by themselves make wrong together."""
+    expression = _text(body, "schedule_recurring")
+    if expression is not None and is_every(expression) and terms.on_excluded not in {None, OnExcluded.SKIP}:
+        return Fault("#/on_excluded", "an interval names no wall-clock time that could roll to another day: give skip")
+    if "schedule_oneoff" in body and terms.window is not None and terms.window.length is None:
+        return Fault("#/window", "a one-off job has no interval that this could be a share of: give a time like 15m")
+    return None
 
 
 def _first_occurrence(body: Mapping[str, Any], job_id: UUID, terms: Terms, now: datetime) -> datetime | None:
@@ -137,6 +175,12 @@ def _first_occurrence(body: Mapping[str, Any], job_id: UUID, terms: Terms, now: 
         field = "schedule_recurring" if schedule.next_after(now) is None else "end_at"
         raise ScheduleError(field, "nothing is left: the last occurrence is past")
     return first
+
+
+def _due_at(body: Mapping[str, Any], job_id: UUID, terms: Terms, first: datetime) -> datetime:
+    if (expression := _text(body, "schedule_recurring")) is not None:
+        return parse_recurring(expression, _text(body, "timezone"), job_id, terms).due_at(first)
+    return first if terms.window is None else terms.window.due_at(job_id, first, None)
 
 
 def amended(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from countwheel.domain.policy import (
     MISFIRE_GRACE,
     Misfire,
 )  # fmt: skip
-from countwheel.domain.run import RunStatus
+from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import Recurring, Scheduled, recurring_of
-from countwheel.domain.terms import NO_TERMS, Terms
+from countwheel.domain.terms import NO_TERMS, Terms, decode
 
 _AN_INSTANT = timedelta(microseconds=1)
+_LEFT_OUT_LOOKS = 500
+"""So many stretches of excluded time are looked past, backwards, for an occurrence that may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Plan:
 
     ending: Ending | None = None
     following: datetime | None = None
+    counts: bool = False
+    """It is one of the `max_runs` of its job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Candidate:
     """What planning must know of a run that was just claimed."""
 
     scheduled_for: datetime
+    due_at: datetime
+    """At the first claim: when it was to be called, in the window after its instant."""
     first_claim: bool
     job_status: JobStatus
     begun: bool
@@ -57,8 +63,11 @@ class Candidate:
     cancel_requested: bool
     lost_attempts: int
     schedule: Recurring | None
-    """None for a one-off job."""
+    """None for a one-off job, and for a run that is not of the schedule."""
     terms: Terms = NO_TERMS
+    trigger: Trigger = Trigger.SCHEDULE
+    runs_begun: int = 0
+    """How many of its `max_runs` the job has had before this one."""
 
 
 def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] = frozenset()) -> Plan:
@@ -76,12 +85,19 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT:
         reason = f"parked: {candidate.lost_attempts} nodes were lost while they held this run"
         return Plan(Ending(RunStatus.FAILED, reason), following)
+    if candidate.trigger is Trigger.BACKFILL:  # somebody wants it although it is late
+        return Plan()
     if not candidate.first_claim and not candidate.begun and _has_waited_too_long(candidate, now):
         window = candidate.terms.catchup_window.total_seconds()
         return Plan(Ending(RunStatus.EXPIRED, f"waited for longer than its catch-up window of {window:.0f} s"))
-    if candidate.first_claim and now - candidate.scheduled_for > MISFIRE_GRACE:
-        return _plan_missed(candidate, following, now=now, cancelled=cancelled)
-    return Plan(following=following)
+    if not candidate.first_claim:
+        return Plan()
+    if candidate.schedule is not None and (why := candidate.schedule.exclusion(candidate.scheduled_for)) is not None:
+        return _leave_out(candidate.schedule, candidate.scheduled_for, why, now=now, cancelled=cancelled)
+    planned = Plan(following=following)
+    if now - candidate.due_at > MISFIRE_GRACE:
+        planned = _plan_missed(candidate, following, now=now, cancelled=cancelled)
+    return _counted(planned, candidate)
 
 
 def next_occurrence(
@@ -94,8 +110,15 @@ def next_occurrence(
     return instant
 
 
-def is_last(scheduled_for: datetime, job: Scheduled) -> bool:
+def is_used_up(terms: Terms, runs_begun: int) -> bool:
+    """Whether a job has had all the runs that its `max_runs` allows."""
+    return terms.max_runs is not None and runs_begun >= terms.max_runs
+
+
+def is_last(scheduled_for: datetime, job: Scheduled, runs_begun: int) -> bool:
     """Whether nothing is left of a job after this occurrence. A job whose schedule means nothing is not at its end."""
+    if is_used_up(decode(job.terms), runs_begun):
+        return True
     try:
         schedule = recurring_of(job)
     except ScheduleError:
@@ -110,6 +133,32 @@ def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime
     return next_occurrence(candidate.schedule, candidate.scheduled_for, cancelled)
 
 
+def _counted(planned: Plan, candidate: Candidate) -> Plan:
+    """Return the plan of a job with `max_runs`: what is taken up counts, and nothing follows the last."""
+    if candidate.schedule is None or candidate.terms.max_runs is None or planned.ending is not None:
+        return planned
+    used_up = is_used_up(candidate.terms, candidate.runs_begun + 1)
+    return replace(planned, following=None if used_up else planned.following, counts=True)
+
+
+def _leave_out(
+    schedule: Recurring, first: datetime, why: str, *, now: datetime, cancelled: frozenset[datetime]
+) -> Plan:
+    """End an occurrence that the schedule leaves out, together with those after it that are due and left out, too."""
+    count, following = 1, next_occurrence(schedule, first, cancelled)
+    while (
+        following is not None
+        and schedule.due_at(following) <= now
+        and count < DROPPED_COUNT_LIMIT
+        and schedule.exclusion(following) is not None
+    ):
+        count, following = count + 1, next_occurrence(schedule, following, cancelled)
+    if count == 1:
+        return Plan(Ending(RunStatus.SKIPPED, f"excluded: {why}"), following)
+    end = now if following is None else following
+    return Plan(Ending(RunStatus.SKIPPED, f"excluded: {count} occurrences, {why} first", count, end), following)
+
+
 def _plan_missed(
     candidate: Candidate, following: datetime | None, *, now: datetime, cancelled: frozenset[datetime]
 ) -> Plan:
@@ -119,7 +168,7 @@ def _plan_missed(
         if dropped is not None:
             return dropped
     window = candidate.terms.catchup_window
-    if now - candidate.scheduled_for <= window:
+    if now - candidate.due_at <= window:
         return Plan(following=following)
     reason = f"missed by more than its catch-up window of {window.total_seconds():.0f} s"
     return Plan(Ending(RunStatus.EXPIRED, reason), following)
@@ -131,7 +180,8 @@ def _has_waited_too_long(candidate: Candidate, now: datetime) -> bool:
 
 def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: frozenset[datetime]) -> Plan | None:
     """Return the plan that drops this occurrence with those after it up to the one that runs; None where it runs."""
-    first, missed_until, terms = candidate.scheduled_for, now - MISFIRE_GRACE - _AN_INSTANT, candidate.terms
+    first, terms = candidate.scheduled_for, candidate.terms
+    missed_until = schedule.latest_due(now - MISFIRE_GRACE - _AN_INSTANT) or first
     match terms.misfire or Misfire.FIRE_LATEST:
         case Misfire.FIRE_LATEST:
             resume_at = _latest_missed(schedule, first, now, cancelled)
@@ -141,8 +191,9 @@ def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: f
         case Misfire.SKIP:
             resume_at = next_occurrence(schedule, missed_until, cancelled)
             why = "none of those missed runs (misfire policy skip)"
-        case Misfire.FIRE_ALL if now - first > terms.catchup_window:
-            resume_at = next_occurrence(schedule, now - terms.catchup_window - _AN_INSTANT, cancelled)
+        case Misfire.FIRE_ALL if now - candidate.due_at > terms.catchup_window:
+            too_late = schedule.latest_due(now - terms.catchup_window - _AN_INSTANT) or first
+            resume_at = next_occurrence(schedule, too_late, cancelled)
             why = f"they are missed by more than the catch-up window of {terms.catchup_window.total_seconds():.0f} s"
             return _range(schedule, first, resume_at, now, Ending(RunStatus.EXPIRED, why))
         case Misfire.FIRE_ALL:
@@ -157,17 +208,28 @@ def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: f
 def _latest_missed(
     schedule: Recurring, after: datetime, now: datetime, cancelled: frozenset[datetime]
 ) -> datetime | None:
-    """Return the last occurrence in (after, now] that nobody cancelled, or None."""
-    latest = schedule.latest_until(now)
+    """Return the last occurrence later than `after`, due by `now`, that may run and is not cancelled, or None."""
+    latest = _latest_allowed(schedule, after, now)
     if latest is not None and latest in cancelled:
         # Rare: walk forward from the front rather than keep a second search that runs backwards.
         latest = None
         step = next_occurrence(schedule, after, cancelled)
         for _ in range(DROPPED_COUNT_LIMIT):
-            if step is None or step > now:
+            if step is None or schedule.due_at(step) > now:
                 break
-            latest, step = step, next_occurrence(schedule, step, cancelled)
+            latest = step if schedule.exclusion(step) is None else latest
+            step = next_occurrence(schedule, step, cancelled)
     return latest if latest is not None and latest > after else None
+
+
+def _latest_allowed(schedule: Recurring, after: datetime, now: datetime) -> datetime | None:
+    """Return the last occurrence later than `after` and due by `now` that is not left out, or None."""
+    latest = schedule.latest_due(now)
+    for _ in range(_LEFT_OUT_LOOKS):
+        if latest is None or latest <= after or schedule.exclusion(latest) is None:
+            return latest
+        latest = schedule.latest_until(schedule.begin_of_exclusion(latest) - _AN_INSTANT)
+    return None
 
 
 def _range(schedule: Recurring, first: datetime, resume_at: datetime | None, now: datetime, ending: Ending) -> Plan:

@@ -11,6 +11,8 @@ from countwheel.domain.schedule import Recurring
 from countwheel.domain.zones import Change, changes, zone
 
 _SECOND = timedelta(seconds=1)
+_LEFT_OUT_LOOKS = 500
+"""So many occurrences that are left out are looked past for those that run."""
 
 
 class Note(StrEnum):
@@ -21,6 +23,8 @@ class Note(StrEnum):
     FIRST_OF_TWO = "first of two"
     """Its wall-clock time comes twice: this is the first time."""
     SECOND_OF_TWO = "second of two"
+    ROLLED = "rolled"
+    """It was named for a day that is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,16 @@ class Fire:
 
     instant: datetime
     note: Note | None
+    due_at: datetime
+    """When it is called, in the window after its instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An occurrence that will not run, and why."""
+
+    instant: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Preview:
 
     meaning: str
     fires: tuple[Fire, ...]
+    left_out: tuple[LeftOut, ...]
     clock_changes: tuple[ClockChange, ...]
     warnings: tuple[str, ...]
 
@@ -57,28 +72,39 @@ def preview(schedule: Recurring, after: datetime, count: int) -> Preview:
     else:
         meaning = f"{cron_in_words(schedule.expression)}, by the clock of {schedule.timezone}"
         warnings = doubts(schedule.expression)
-    fires = tuple(_fires(schedule, after, count))
-    if not fires:
+    occurrences = list(_occurrences(schedule, after, count))
+    fires = tuple(found for found in occurrences if isinstance(found, Fire))
+    left_out = tuple(found for found in occurrences if isinstance(found, LeftOut))[:count]
+    if not occurrences:
         warnings.append("nothing is left: the last occurrence is past")
+    elif not fires:
+        warnings.append(f"the next {len(occurrences)} occurrences are all left out")
     clock_changes = tuple(_clock_changes(schedule, after, fires[-1].instant)) if fires else ()
-    return Preview(meaning, fires, clock_changes, tuple(warnings))
+    return Preview(meaning, fires, left_out, clock_changes, tuple(warnings))
 
 
-def preview_once(instant: datetime) -> Preview:
+def preview_once(instant: datetime, due_at: datetime) -> Preview:
     """Return what there is to say of a one-off time."""
-    return Preview("once", (Fire(instant, None),), (), ())
+    return Preview("once", (Fire(instant, None, due_at),), (), (), ())
 
 
 def _anchor(schedule: Recurring) -> str:
     return "the creation of the job" if schedule.terms.start_at is None else "start_at"
 
 
-def _fires(schedule: Recurring, after: datetime, count: int) -> Iterator[Fire]:
+def _occurrences(schedule: Recurring, after: datetime, count: int) -> Iterator[Fire | LeftOut]:
+    """Yield what comes, with what is left out in between, up to `count` that run."""
     instant = schedule.next_after(after)
-    for _ in range(count):
-        if instant is None:
+    limit = min(count, schedule.terms.max_runs or count)
+    fires = 0
+    for _ in range(count + _LEFT_OUT_LOOKS):
+        if instant is None or fires == limit:
             return
-        yield Fire(instant, _note(schedule, instant))
+        if (reason := schedule.exclusion(instant)) is not None:
+            yield LeftOut(instant, reason)
+        else:
+            fires += 1
+            yield Fire(instant, _note(schedule, instant), schedule.due_at(instant))
         instant = schedule.next_after(instant)
 
 
@@ -88,8 +114,10 @@ def _note(schedule: Recurring, instant: datetime) -> Note | None:
     place = zone(schedule.timezone)
     local = instant.astimezone(place)
     wall = local.replace(tzinfo=None, fold=0)
-    if parse_cron(schedule.expression, schedule.job_id).next_after(wall - _SECOND) != wall:
+    if schedule.cron().next_after(wall - _SECOND) != wall:
         return Note.SHIFTED
+    if parse_cron(schedule.expression, schedule.job_id).next_after(wall - _SECOND) != wall:
+        return Note.ROLLED
     if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
         return None
     return Note.SECOND_OF_TWO if local.fold else Note.FIRST_OF_TWO
@@ -98,7 +126,7 @@ def _note(schedule: Recurring, instant: datetime) -> Note | None:
 def _clock_changes(schedule: Recurring, after: datetime, until: datetime) -> Iterator[ClockChange]:
     if is_every(schedule.expression):
         return
-    cron = parse_cron(schedule.expression, schedule.job_id)
+    cron = schedule.cron()
     for change in changes(schedule.timezone, after, until):
         begin, end = _touched(change)
         wall = cron.next_after(begin - _SECOND)

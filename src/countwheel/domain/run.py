@@ -9,6 +9,8 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     MANUAL = "manual"
     """Somebody wanted a run now. Such a run is part of no chain: it arms nothing, and ends no job."""
+    BACKFILL = "backfill"
+    """Somebody wanted an occurrence of the past (again). As a manual run, it is part of no chain."""
 
 
 class RunStatus(StrEnum):

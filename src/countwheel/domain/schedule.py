@@ -18,9 +18,10 @@ from uuid import UUID
 from countwheel.domain import ids
 from countwheel.domain.cron import CRON_PATTERN, NO_JOB, Cron, CronError, parse_cron
 from countwheel.domain.errors import ScheduleError
+from countwheel.domain.exclusion import OnExcluded, RolledCron
 from countwheel.domain.interval import EVERY_PATTERN, IntervalError, is_every, parse_every
 from countwheel.domain.terms import NO_TERMS, DstGap, DstOverlap, Terms, decode
-from countwheel.domain.zones import Change, changes, offset_at, zones
+from countwheel.domain.zones import Change, changes, offset_at, zone, zones
 
 RECURRING_PATTERN = f"^(?:{EVERY_PATTERN}|{CRON_PATTERN})$"
 """What the contract says a recurring schedule looks like; see the note at CRON_PATTERN."""
@@ -75,7 +76,41 @@ class Recurring:
         if is_every(self.expression):
             anchor = self.terms.start_at or ids.time_of(self.job_id) or _EPOCH
             return _parse_every(self.expression).next_after(instant, anchor)
-        return _next_in_zone(parse_cron(self.expression, self.job_id), self, instant)
+        return _next_in_zone(self.cron(), self, instant)
+
+    def cron(self) -> Cron | RolledCron:
+        """Return the wall-clock times that it names. Not for an interval."""
+        cron = parse_cron(self.expression, self.job_id)
+        exclude, on_excluded = self.terms.exclude, self.terms.on_excluded or OnExcluded.SKIP
+        rolls = exclude is not None and on_excluded is not OnExcluded.SKIP
+        return RolledCron(cron, exclude, on_excluded) if exclude is not None and rolls else cron
+
+    def exclusion(self, instant: datetime) -> str | None:
+        """Say why an occurrence is left out: it does not run, and stands in the ledger. None for one that may run."""
+        exclude = self.terms.exclude
+        if exclude is None:
+            return None
+        wall = instant.astimezone(zone(self.timezone)).replace(tzinfo=None)
+        return exclude.day(wall.date()) or exclude.time(wall)  # what rolls is on no day that is left out
+
+    def begin_of_exclusion(self, instant: datetime) -> datetime:
+        """Return from when on an occurrence that is left out has neighbours that are, for certain."""
+        exclude, local = self.terms.exclude, instant.astimezone(zone(self.timezone))
+        if exclude is None or exclude.day(local.date()) is None:
+            return instant
+        return min(instant, local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC))
+
+    def due_at(self, instant: datetime) -> datetime:
+        """Return when an occurrence is due: at its instant, or at the job's own place in the window after it."""
+        window = self.terms.window
+        return instant if window is None else window.due_at(self.job_id, instant, self.next_after(instant))
+
+    def latest_due(self, moment: datetime) -> datetime | None:
+        """Return the last occurrence that is due by a moment, or None."""
+        latest = self.latest_until(moment)
+        if latest is None or self.due_at(latest) <= moment:
+            return latest
+        return self.latest_until(latest - _AN_INSTANT)  # a window ends before the next occurrence
 
     def is_occurrence(self, instant: datetime) -> bool:
         """Whether the schedule fires at exactly this instant."""
@@ -162,7 +197,7 @@ def recurring_of(job: Scheduled) -> Recurring | None:
 _parse_every = lru_cache(maxsize=1024)(parse_every)
 
 
-def _next_in_zone(cron: Cron, schedule: Recurring, instant: datetime) -> datetime | None:
+def _next_in_zone(cron: Cron | RolledCron, schedule: Recurring, instant: datetime) -> datetime | None:
     """Return the next occurrence: from one change of the clocks to the next, with the wall time that is looked for.
 
     `wall` is the next match in wall time. It is sought again only where a change takes the clock to times before it.

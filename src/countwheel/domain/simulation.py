@@ -65,6 +65,7 @@ class _Story:
         self._calls: list[_Call] = []  # a heap: the first to end is in front
         self._waiting: deque[datetime] = deque()
         self._rows: list[Row] = []
+        self._begun = 0
 
     def tell(self) -> Iterator[Row]:
         for _ in range(STEPS_AT_MOST):
@@ -79,7 +80,7 @@ class _Story:
 
     def _step(self) -> bool:
         """Let the next thing happen. Returns False at the end."""
-        claimed_at = self._alive_from(self._armed) if self._armed is not None else None
+        claimed_at = None if self._armed is None else self._alive_from(self._schedule.due_at(self._armed))
         if self._calls and (claimed_at is None or self._calls[0].ends_at <= claimed_at):
             if self._calls[0].ends_at > self._scenario.end:
                 return False
@@ -94,8 +95,9 @@ class _Story:
         if self._armed is None:
             return
         instant = self._armed
-        planned = plan(_candidate(self._schedule, instant), now=now)
+        planned = plan(_candidate(self._schedule, instant, self._begun), now=now)
         self._armed = planned.following
+        self._begun += planned.counts
         if planned.ending is None:
             self._be_due(instant, now)
             return
@@ -140,7 +142,7 @@ class _Story:
         self._rows.append(Row(call.scheduled_for, RunStatus.SUCCEEDED, call.started_at))
         while self._waiting and not self._calls:
             instant = self._waiting.popleft()
-            again = replace(_candidate(self._schedule, instant), first_claim=False)
+            again = replace(_candidate(self._schedule, instant, self._begun), first_claim=False)
             planned = plan(again, now=call.ends_at)
             if planned.ending is None:
                 self._start(instant, call.ends_at)
@@ -153,9 +155,10 @@ class _Story:
         return outage[1] if outage is not None and outage[0] <= instant < outage[1] else instant
 
 
-def _candidate(schedule: Recurring, instant: datetime) -> Candidate:
+def _candidate(schedule: Recurring, instant: datetime, runs_begun: int) -> Candidate:
     return Candidate(
         scheduled_for=instant,
+        due_at=schedule.due_at(instant),
         first_claim=True,
         job_status=JobStatus.ACTIVE,
         begun=False,
@@ -163,4 +166,5 @@ def _candidate(schedule: Recurring, instant: datetime) -> Candidate:
         lost_attempts=0,
         schedule=schedule,
         terms=schedule.terms,
+        runs_begun=runs_begun,
     )

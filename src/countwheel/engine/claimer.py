@@ -6,7 +6,7 @@ silent stop. What planning decides not to send is ended in the same transaction,
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -135,9 +135,11 @@ class Claimer:
             if not claimed:
                 return []
             planned = await self._plan(connection, claimed)
-            occurrences = [_occurrence(entry) for entry in planned if entry.plan.following is not None]
+            occurrences = [_occurrence(entry, entry.plan.following) for entry in planned if entry.plan.following]
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
+            if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
+                await runs.count_begun(connection, counting)
             endings = [_finished(entry) for entry in planned if entry.plan.ending is not None]
             if endings:
                 await runs.finish(connection, endings)
@@ -148,7 +150,7 @@ class Claimer:
         arming = [run.job_id for run in claimed if _is_arming(run)]
         # A statement of its own: its snapshot is later than the claim's locks (see store/cancellation.py).
         cancelled = await runs.find_cancelled(connection, arming) if arming else {}
-        return [_Planned(run, _plan(run, cancelled)) for run in claimed]
+        return [_counted(_Planned(run, _plan(run, cancelled))) for run in claimed]
 
     def _take_in(self, run: ClaimedRun) -> None:
         held = Held(run, self._context.database_time.monotonic_of(run.due_at))
@@ -160,6 +162,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
     try:
         candidate = planning.Candidate(
             scheduled_for=run.scheduled_for,
+            due_at=run.due_at,
             first_claim=run.fence == 1,
             job_status=JobStatus(run.job_state),
             begun=run.attempt > 1,
@@ -167,6 +170,8 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             lost_attempts=run.lost_attempts,
             schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,
             terms=decode(run.terms),
+            trigger=Trigger(run.trigger),
+            runs_begun=run.runs_begun,
         )
         return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
     except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
@@ -184,12 +189,15 @@ def _is_behind(entry: _Planned) -> bool:
     return entry.plan.following is not None and entry.plan.following <= entry.run.claimed_at
 
 
-def _occurrence(entry: _Planned) -> NewOccurrence:
-    following = entry.plan.following
-    if following is None:
-        raise AssertionError("only for plans with a following occurrence")
-    run_id = ids.run_id(entry.run.job_id, following, Trigger.SCHEDULE)
-    return NewOccurrence(entry.run.job_id, run_id, entry.run.tenant_id, ids.bucket_of(run_id), following)
+def _counted(entry: _Planned) -> _Planned:
+    """Let a run that counts know of itself: whether it is the last is asked when it ends."""
+    return replace(entry, run=replace(entry.run, runs_begun=entry.run.runs_begun + 1)) if entry.plan.counts else entry
+
+
+def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:
+    schedule = recurring_of(entry.run)
+    due_at = following if schedule is None else schedule.due_at(following)
+    return runs.occurrence(entry.run.job_id, entry.run.tenant_id, following, due_at)
 
 
 def _finished(entry: _Planned) -> FinishedRun:
@@ -208,6 +216,7 @@ def _finished(entry: _Planned) -> FinishedRun:
         response_head=None,
         occurrences=ending.occurrences,
         superseded_by=ending.superseded_by,
-        last=entry.run.trigger == Trigger.SCHEDULE and planning.is_last(entry.run.scheduled_for, entry.run),
+        last=entry.run.trigger == Trigger.SCHEDULE
+        and planning.is_last(entry.run.scheduled_for, entry.run, entry.run.runs_begun),
         sent=False,
     )

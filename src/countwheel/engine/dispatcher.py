@@ -173,7 +173,7 @@ class Dispatcher:
     async def _may_run_beside(self, held: Held) -> bool:
         """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""
         run = held.run
-        policy = decode(run.terms).overlap or Overlap.SKIP
+        policy = Overlap(run.overlap or decode(run.terms).overlap or Overlap.SKIP)
         match overlap.decide(policy, await self._count_earlier(held)):
             case overlap.Skip(reason):
                 self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, reason, sent=False))
@@ -193,7 +193,7 @@ class Dispatcher:
         """Return how many earlier runs of the job are alive; one that has ended and waits for its record is not."""
         while True:
             async with self._context.database.connection() as connection:
-                earlier = await runs.count_earlier(connection, held.run.job_id, held.run.run_id)
+                earlier = await runs.count_earlier(connection, held.run.job_id, held.run.run_id, held.run.trigger)
             recording = self._context.held.in_phase(Phase.RECORDING)
             same_job = any(other.run.job_id == held.run.job_id and other is not held for other in recording)
             if earlier == 0 or not same_job:
@@ -280,7 +280,8 @@ class Dispatcher:
             response_head=response.head if response else None,
             occurrences=1,
             superseded_by=None,
-            last=held.run.trigger == Trigger.SCHEDULE and is_last(held.run.scheduled_for, held.run),
+            last=held.run.trigger == Trigger.SCHEDULE
+            and is_last(held.run.scheduled_for, held.run, held.run.runs_begun),
             sent=sent,
         )
 

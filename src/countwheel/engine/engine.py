@@ -11,6 +11,7 @@ from countwheel.clock import Chance, Clock
 from countwheel.delivery.sender import Sender
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.canceller import Canceller
+from countwheel.engine.carrier import Carrier
 from countwheel.engine.claimer import Claimer
 from countwheel.engine.context import Context
 from countwheel.engine.dispatcher import Dispatcher
@@ -91,6 +92,7 @@ class Engine:
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
         self.replanner = Replanner(context)
+        self.carrier = Carrier(context)
         self.pruner = Pruner(context)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -114,6 +116,7 @@ class Engine:
                 "recovery": self.recovery.run_once,
                 "sweeper": self.sweeper.run_once,
                 "replanner": self.replanner.run_once,
+                "carrier": self.carrier.run_once,
                 "pruner": self.pruner.run_once,
             }
         )

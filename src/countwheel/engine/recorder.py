@@ -100,7 +100,7 @@ class Recorder:
 
 def _is_awaited(entry: _Entry) -> bool:
     """Whether another run of the job may wait for this one to end."""
-    policy = decode(entry.held.run.terms).overlap
+    policy = entry.held.run.overlap or decode(entry.held.run.terms).overlap
     return isinstance(entry.record, FinishedRun) and policy not in {None, Overlap.SKIP, Overlap.ALLOW}
 
 

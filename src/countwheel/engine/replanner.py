@@ -10,6 +10,7 @@ import structlog
 
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.schedule import recurring_of
+from countwheel.domain.terms import decode
 from countwheel.domain.timestamp import parse_oneoff
 from countwheel.domain.zones import release
 from countwheel.engine.context import Context
@@ -60,9 +61,12 @@ class Replanner:
                 return False
             job = change.job
             if job.schedule_oneoff is not None:
-                await change.replan(None, parse_oneoff(job.schedule_oneoff, job.timezone))
+                moment = parse_oneoff(job.schedule_oneoff, job.timezone)
+                window = decode(job.terms).window
+                due_at = moment if window is None else window.due_at(job.job_id, moment, None)
+                await change.replan(None, moment, due_at)
             else:
-                await change.replan(recurring_of(job), armed.scheduled_for)
+                await change.replan(recurring_of(job), armed.scheduled_for, armed.scheduled_for)
         return True
 
 

@@ -9,9 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from countwheel.domain import ids
-from countwheel.domain.planning import next_occurrence
-from countwheel.domain.run import Trigger
+from countwheel.domain.planning import is_used_up, next_occurrence
 from countwheel.domain.schedule import recurring_of
 from countwheel.engine.context import Context
 from countwheel.store import cancellation, jobs, runs
@@ -35,6 +33,7 @@ class Sweeper:
             occurrences, at_their_end = _armed(unarmed, cancelled)
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
+                await runs.park(connection, [entry.job_id for entry in occurrences])
             if at_their_end:
                 await jobs.complete(connection, at_their_end)
             forgotten = await cancellation.account_for_forgotten(connection)
@@ -58,9 +57,8 @@ def _armed(
         except Exception as error:  # noqa: BLE001 (said in the log; one poison row must not keep the others unarmed)
             _log.exception("job cannot be armed: its schedule means nothing", job_id=str(job.job_id), error=str(error))
             continue
-        if instant is None:
+        if schedule is None or instant is None or is_used_up(schedule.terms, job.runs_begun):
             at_their_end.append(job.job_id)
             continue
-        run_id = ids.run_id(job.job_id, instant, Trigger.SCHEDULE)
-        occurrences.append(NewOccurrence(job.job_id, run_id, job.tenant_id, ids.bucket_of(run_id), instant))
+        occurrences.append(runs.occurrence(job.job_id, job.tenant_id, instant, schedule.due_at(instant)))
     return occurrences, at_their_end

@@ -15,7 +15,6 @@ from uuid import UUID
 
 from psycopg.rows import args_row
 
-from countwheel.domain import ids
 from countwheel.domain.job import JobStatus
 from countwheel.domain.planning import next_occurrence
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
@@ -94,6 +93,7 @@ async def cancel_earlier(database: Database, tenant_id: UUID, job_id: UUID, run_
     async with database.transaction() as connection:
         cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
         earlier = [run for run in [_LiveRun(*row) async for row in cursor] if run.run_id < run_id]
+        earlier = [run for run in earlier if run.trigger != Trigger.BACKFILL]
         for run in earlier:
             if run.node_id is None:
                 await _end(connection, job_id, run, reason)
@@ -225,6 +225,6 @@ async def _arm_after(
     following = next_occurrence(schedule, after, cancelled)
     if following is None:
         return
-    run_id = ids.run_id(job_id, following, Trigger.SCHEDULE)
-    occurrence = runs.NewOccurrence(job_id, run_id, tenant_id, ids.bucket_of(run_id), following)
+    occurrence = runs.occurrence(job_id, tenant_id, following, schedule.due_at(following))
     await runs.insert_occurrences(connection, [occurrence])
+    await runs.park(connection, [job_id])

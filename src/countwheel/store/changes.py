@@ -8,26 +8,26 @@ comes later finds its runs touched (`runs.job_version`), and reads the job again
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from psycopg.rows import args_row
 
-from countwheel.domain import ids
-from countwheel.domain.job import Definition
-from countwheel.domain.planning import next_occurrence
+from countwheel.domain.exclusion import CalendarCopy, OnExcluded
+from countwheel.domain.job import Definition, JobStatus
+from countwheel.domain.planning import is_last, is_used_up, next_occurrence
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
-from countwheel.domain.run import Trigger
 from countwheel.domain.schedule import Recurring, recurring_of
-from countwheel.domain.terms import decode, write_terms
+from countwheel.domain.terms import decode, encode, with_calendars, write_terms
 from countwheel.store import runs
 from countwheel.store.database import Connection, Database
-from countwheel.store.jobs import columns_of_definition
+from countwheel.store.jobs import JobRow, columns_of_definition
 from countwheel.store.queries import query
-from countwheel.store.runs import NewOccurrence
 
+_WHY_CHANGED = "changed: {count} occurrence(s) had not been called when the job got another schedule"
+_WHY_PAUSED = "paused: {count} occurrence(s) were due while the job was paused"
 _AN_INSTANT = timedelta(milliseconds=1)
 _SUBMITTED = (
     *("schedule_recurring", "schedule_oneoff", "timezone", "job_url", "name", "labels"),
@@ -54,11 +54,12 @@ class LockedJob:
     max_attempts: int
     delivery: str
     on_unknown: str
+    runs_begun: int
     created_at: datetime
     now: datetime
 
 
-def as_submitted(job: LockedJob | Definition) -> dict[str, Any]:
+def as_submitted(job: LockedJob | JobRow | Definition) -> dict[str, Any]:
     """Return the body that would create the job, with nothing left to a default."""
     body = {name: getattr(job, name) for name in _SUBMITTED} | write_terms(decode(job.terms))
     body["job_payload"] = json.loads(job.job_payload)
@@ -70,7 +71,7 @@ class JobChange:
 
     def __init__(self, connection: Connection, tenant_id: UUID, job: LockedJob) -> None:
         self.connection = connection
-        self._tenant_id = tenant_id
+        self.tenant_id = tenant_id
         self.job = job
 
     async def amend(self, definition: Definition) -> None:
@@ -80,12 +81,57 @@ class JobChange:
         await self.connection.execute(query("amend_job"), parameters)
         await self._touch_runs()
 
-    async def set_state(self, state: str) -> None:
-        """Pause, resume or complete the job."""
+    async def pause(self, reason: str | None) -> None:
+        """Begin no run any more: what is armed waits for `resume`."""
+        await self._set_state(JobStatus.PAUSED, reason)
+        await runs.park(self.connection, [self.job.job_id])
+
+    async def resume(self, *, from_pause: bool) -> None:
+        """Go on: from now, or from the pause, so that the misfire policy decides about what was due meanwhile.
+
+        From now, what was due meanwhile is on record as SKIPPED. A job that has nothing left is COMPLETED.
+        """
+        schedule, now = recurring_of(self.job), self.job.now
+        cursor = await self.connection.execute(query("find_parked"), {"job_id": self.job.job_id})
+        parked = await cursor.fetchall()
+        for run_id, scheduled_for in parked:
+            if from_pause or scheduled_for > now:
+                at = {"job_id": self.job.job_id, "run_id": run_id, "due_at": self._due_at(schedule, scheduled_for)}
+                await self.connection.execute(query("unpark"), at)
+            else:
+                await self._rearm(schedule, None, None)
+        nothing_left = schedule is None or is_last(now, self.job, self.job.runs_begun)
+        is_over = nothing_left and not await self.has_live_run()
+        await self._set_state(JobStatus.COMPLETED if is_over else JobStatus.ACTIVE, None)
+
+    def _due_at(self, schedule: Recurring | None, instant: datetime) -> datetime:
+        if schedule is not None:
+            return schedule.due_at(instant)
+        window = decode(self.job.terms).window
+        return instant if window is None else window.due_at(self.job.job_id, instant, None)
+
+    async def _set_state(self, state: JobStatus, reason: str | None) -> None:
         await self._keep_version()
-        parameters = {"job_id": self.job.job_id, "state": state, "changed_at": self.job.now}
+        parameters = {"job_id": self.job.job_id, "state": state, "changed_at": self.job.now, "reason": reason}
         await self.connection.execute(query("set_job_state"), parameters)
         await self._touch_runs()
+
+    async def take_calendar(self, copy: CalendarCopy) -> None:
+        """Give the job a newer copy of a calendar that it names, and plan it anew where days roll by it."""
+        terms = decode(self.job.terms)
+        if terms.exclude is None or copy.name not in terms.exclude.calendars:
+            return
+        copies = {known.name: known for known in terms.exclude.copies}
+        if copy.name in copies and copies[copy.name].version >= copy.version:
+            return
+        changed = with_calendars(terms, copies | {copy.name: copy})
+        await self._keep_version()
+        at = {"job_id": self.job.job_id, "changed_at": self.job.now}
+        await self.connection.execute(query("set_terms"), at | {"terms": encode(changed)})
+        await self._touch_runs()
+        schedule = recurring_of(self.job)
+        if schedule is not None and changed.on_excluded not in {None, OnExcluded.SKIP}:
+            await self.replan(replace(schedule, terms=changed), self.job.now, self.job.now)
 
     async def replan_is_possible(self) -> bool:
         """Whether the job may have another schedule: the one run of a one-off job must not have begun."""
@@ -97,32 +143,40 @@ class JobChange:
     async def has_live_run(self) -> bool:
         """Whether any run of the job is live."""
         cursor = await self.connection.execute(
-            query("lock_live_runs"), {"tenant_id": self._tenant_id, "job_id": self.job.job_id}
+            query("lock_live_runs"), {"tenant_id": self.tenant_id, "job_id": self.job.job_id}
         )
         return await cursor.fetchone() is not None
 
-    async def replan(self, schedule: Recurring | None, first_occurrence: datetime) -> None:
+    async def replan(self, schedule: Recurring | None, first_occurrence: datetime, first_due_at: datetime) -> None:
         """Take back what the old schedule has armed, and arm the new one.
 
         What a node holds, or what has begun, is too late to take back, and the new schedule begins after it. What was
-        due and nobody had called is on record as SKIPPED. A new one-off run is at `first_occurrence`; a recurring one
-        is planned from the moment of the change.
+        due and nobody had called is on record as SKIPPED. A new one-off run is at `first_occurrence`, due at
+        `first_due_at`; a recurring one is planned from the moment of the change.
         """
+        await self._rearm(schedule, first_occurrence, first_due_at)
+        await runs.park(self.connection, [self.job.job_id])
+
+    async def _rearm(
+        self, schedule: Recurring | None, first_occurrence: datetime | None, first_due_at: datetime | None
+    ) -> None:
         at = {"job_id": self.job.job_id, "now": self.job.now}
         taken_back = await (await self.connection.execute(query("unarm"), at)).fetchall()
-        following: datetime | None = first_occurrence
+        following, due_at = first_occurrence, first_due_at
         if schedule is not None:
             row = await (await self.connection.execute(query("last_taken_up"), at)).fetchone()
             after = max(self.job.now, row[0]) if row and row[0] else self.job.now
             cancelled = await runs.find_cancelled(self.connection, [self.job.job_id])
             following = next_occurrence(schedule, after, cancelled.get(self.job.job_id, frozenset()))
+            if is_used_up(schedule.terms, self.job.runs_begun):
+                following = None
+            due_at = None if following is None else schedule.due_at(following)
         for run_id, scheduled_for, fence in taken_back:
             if scheduled_for <= self.job.now:
                 await self._account_for(run_id, scheduled_for, fence, following)
-        if following is not None:
-            run_id = ids.run_id(self.job.job_id, following, Trigger.SCHEDULE)
-            occurrence = NewOccurrence(self.job.job_id, run_id, self._tenant_id, ids.bucket_of(run_id), following)
-            await runs.insert_occurrences(self.connection, [occurrence])
+        if following is not None and due_at is not None:
+            armed = runs.occurrence(self.job.job_id, self.tenant_id, following, due_at)
+            await runs.insert_occurrences(self.connection, [armed])
             await self._touch_runs()
 
     async def _account_for(self, run_id: UUID, scheduled_for: datetime, fence: int, following: datetime | None) -> None:
@@ -130,22 +184,25 @@ class JobChange:
         count = 1
         if fence == 0 and (schedule := recurring_of(self.job)) is not None:
             count += schedule.count_between(scheduled_for, self.job.now, DROPPED_COUNT_LIMIT)
+        why = _WHY_PAUSED if self.job.state == JobStatus.PAUSED else _WHY_CHANGED
         await self.connection.execute(
             query("account_for_taken_back"),
             {
                 "job_id": self.job.job_id,
                 "run_id": run_id,
-                "tenant_id": self._tenant_id,
+                "tenant_id": self.tenant_id,
                 "scheduled_for": scheduled_for,
                 "fence": fence,
-                "reason": f"changed: {count} occurrence(s) had not been called when the job got another schedule",
+                "reason": why.format(count=count),
                 "occurrences": count,
                 "superseded_by": following or self.job.now + _AN_INSTANT,
             },
         )
 
     async def _keep_version(self) -> None:
-        await self.connection.execute(query("keep_version"), {"job_id": self.job.job_id, "changed_at": self.job.now})
+        definition = json.dumps(as_submitted(self.job), ensure_ascii=False)
+        parameters = {"job_id": self.job.job_id, "changed_at": self.job.now, "definition": definition}
+        await self.connection.execute(query("keep_version"), parameters)
 
     async def _touch_runs(self) -> None:
         await self.connection.execute(query("touch_runs"), {"job_id": self.job.job_id})

@@ -9,6 +9,16 @@ from countwheel.store.queries import query
 
 CREATE_JOB = "createJob"
 RUN_JOB = "runJob"
+BACKFILL_JOB = "backfillJob"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedAnswer:
+    """What makes a repeated request harmless: its key, what it meant, and what is answered to it."""
+
+    key: str | None
+    fingerprint: bytes
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,24 @@ async def find(
         },
     )
     return {(row[0], row[1]): StoredAnswer(row[2], row[3]) async for row in cursor}
+
+
+async def keep(connection: Connection, operation: str, tenant_id: UUID, job_id: UUID, keyed: KeyedAnswer) -> bool:
+    """Keep the answer to a key, in the transaction of what it protects. Returns False where the key was used before."""
+    if keyed.key is None:
+        return True
+    cursor = await connection.execute(
+        query("keep_answer"),
+        {
+            "operation": operation,
+            "tenant_id": tenant_id,
+            "job_id": job_id,
+            "key": keyed.key,
+            "fingerprint": keyed.fingerprint,
+            "answer": keyed.answer,
+        },
+    )
+    return cursor.rowcount == 1
 
 
 async def prune(connection: Connection) -> int:

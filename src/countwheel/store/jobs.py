@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from countwheel.domain import ids
-from countwheel.domain.job import Definition
+from countwheel.domain.job import Definition, JobStatus
 from countwheel.domain.run import Trigger
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
@@ -38,6 +38,7 @@ class NewJob:
     run_id: UUID
     bucket: int
     scheduled_for: datetime
+    due_at: datetime
     delivery: str
     on_unknown: str
     key: str | None = None
@@ -67,6 +68,8 @@ class JobRow:
     version: int
     delivery: str
     on_unknown: str
+    pause_reason: str | None
+    paused_at: datetime | None
     next_run_id: UUID | None
     next_scheduled_for: datetime | None
     next_state: str | None
@@ -82,6 +85,23 @@ class JobFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     show_deleted: bool = False
+    name: str | None = None
+    text: str | None = None
+    """Found, in any case, in its name, its URL, its labels or its expression."""
+
+    def parameters(self, tenant_id: UUID) -> dict[str, Any]:
+        """Return what the queries call it."""
+        return {
+            "tenant_id": tenant_id,
+            "status": self.status,
+            "target": self.target,
+            "name": self.name,
+            "text": self.text,
+            "labels": [json.dumps({key: value}) for key, value in self.labels],
+            "created_after": self.created_after,
+            "created_before": self.created_before,
+            "show_deleted": self.show_deleted or self.status == JobStatus.DELETED,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +113,7 @@ class UnarmedJob:
     schedule_recurring: str
     timezone: str | None
     terms: str | None
+    runs_begun: int
     last: datetime
 
 
@@ -117,14 +138,14 @@ _COLUMNS = (
         "run_ids",
         "buckets",
     ),
-    *("scheduled_fors", "deliveries", "on_unknowns", "keys", "fingerprints", "answers"),
+    *("scheduled_fors", "due_ats", "deliveries", "on_unknowns", "keys", "fingerprints", "answers"),
 )
 
 
 def columns_of_definition(definition: Definition) -> dict[str, Any]:
     """Return the columns of `jobs` that a definition fills, by name."""
     columns = {field.name: getattr(definition, field.name) for field in fields(definition)}
-    del columns["first_occurrence"]  # a run's
+    del columns["first_occurrence"], columns["first_due_at"]  # a run's
     return columns | {"labels": json.dumps(definition.labels)}
 
 
@@ -137,6 +158,7 @@ def prepare(definition: Definition, tenant_id: UUID, created_at: datetime) -> Ne
         run_id=run_id,
         bucket=ids.bucket_of(run_id),
         scheduled_for=definition.first_occurrence,
+        due_at=definition.first_due_at,
         **columns_of_definition(definition),
     )
 
@@ -163,21 +185,32 @@ async def find_page(
 ) -> list[JobRow]:
     """Return up to `limit` jobs of a tenant, newest first, older than `before`."""
     cursor = connection.cursor(row_factory=args_row(JobRow))
-    await cursor.execute(
-        query("list_jobs"),
-        {
-            "tenant_id": tenant_id,
-            "before": before,
-            "limit": limit,
-            "status": narrow.status,
-            "target": narrow.target,
-            "labels": [json.dumps({key: value}) for key, value in narrow.labels],
-            "created_after": narrow.created_after,
-            "created_before": narrow.created_before,
-            "show_deleted": narrow.show_deleted or narrow.status == "DELETED",
-        },
-    )
+    await cursor.execute(query("list_jobs"), narrow.parameters(tenant_id) | {"before": before, "limit": limit})
     return await cursor.fetchall()
+
+
+async def count_matching(
+    connection: Connection, tenant_id: UUID, narrow: JobFilter, states: Sequence[JobStatus]
+) -> int:
+    """Return how many jobs of a tenant match and are in one of these states."""
+    cursor = await connection.execute(query("count_matching"), narrow.parameters(tenant_id) | {"states": list(states)})
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def find_matching(
+    connection: Connection,
+    tenant_id: UUID,
+    narrow: JobFilter,
+    states: Sequence[JobStatus],
+    *,
+    after: UUID | None,
+    limit: int,
+) -> list[UUID]:
+    """Return up to `limit` of them by id, those after one."""
+    parameters = narrow.parameters(tenant_id) | {"states": list(states), "after": after, "limit": limit}
+    cursor = await connection.execute(query("find_matching"), parameters)
+    return [row[0] async for row in cursor]
 
 
 async def mark_deleted(connection: Connection, tenant_id: UUID, job_id: UUID) -> bool:
@@ -196,8 +229,8 @@ async def find_unarmed(connection: Connection) -> list[UnarmedJob]:
     cursor = await connection.execute(query("last_occurrences"), {"job_ids": list(found)})
     unarmed = []
     async for job_id, last in cursor:
-        _, tenant_id, recurring, timezone, terms, created_at = found[job_id]
-        unarmed.append(UnarmedJob(job_id, tenant_id, recurring, timezone, terms, last or created_at))
+        _, tenant_id, recurring, timezone, terms, runs_begun, created_at = found[job_id]
+        unarmed.append(UnarmedJob(_, tenant_id, recurring, timezone, terms, runs_begun, last or created_at))
     return unarmed
 
 

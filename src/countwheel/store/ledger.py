@@ -18,7 +18,7 @@ class RunRow:
     job_id: UUID
     status: str
     scheduled_for: datetime
-    due_at: datetime
+    due_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
     attempt: int

@@ -1,24 +1,16 @@
 """Runs that somebody wants now: of a job, and of no occurrence of its schedule."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from countwheel.domain import ids
 from countwheel.domain.run import Trigger
+from countwheel.store import idempotency, runs
 from countwheel.store.changes import JobChange
+from countwheel.store.idempotency import KeyedAnswer
 from countwheel.store.queries import query
+from countwheel.store.runs import WantedRun
 
 _MILLISECOND = timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedAnswer:
-    """What makes a repeated request harmless: its key, what it meant, and what is answered to it."""
-
-    key: str | None
-    fingerprint: bytes
-    answer: str
 
 
 async def find_moment(change: JobChange) -> datetime:
@@ -32,21 +24,14 @@ async def find_moment(change: JobChange) -> datetime:
         moment += _MILLISECOND
 
 
-async def create(change: JobChange, tenant_id: UUID, moment: datetime, keyed: KeyedAnswer) -> bool:
+async def create(change: JobChange, moment: datetime, keyed: KeyedAnswer) -> bool:
     """Create a run that is due at `moment`. Returns False where the key was used before."""
-    run_id = ids.run_id(change.job.job_id, moment, Trigger.MANUAL)
-    cursor = await change.connection.execute(
-        query("run_now"),
-        {
-            "job_id": change.job.job_id,
-            "run_id": run_id,
-            "tenant_id": tenant_id,
-            "bucket": ids.bucket_of(run_id),
-            "scheduled_for": moment,
-            "job_version": change.job.version,
-            "key": keyed.key,
-            "fingerprint": keyed.fingerprint,
-            "answer": keyed.answer,
-        },
+    job_id, tenant_id = change.job.job_id, change.tenant_id
+    if not await idempotency.keep(change.connection, idempotency.RUN_JOB, tenant_id, job_id, keyed):
+        return False
+    run_id = ids.run_id(job_id, moment, Trigger.MANUAL)
+    await runs.insert_wanted(
+        change.connection,
+        [WantedRun(job_id, run_id, tenant_id, ids.bucket_of(run_id), Trigger.MANUAL, moment, None, change.job.version)],
     )
-    return await cursor.fetchone() is not None
+    return True

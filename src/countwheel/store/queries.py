@@ -22,12 +22,13 @@ _FRAGMENTS = {
         WHERE r.job_id = p.job_id AND r.run_id = p.run_id
         RETURNING
             r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
-            r.started_at, r.cancel_requested_at IS NOT NULL,
+            r.started_at, r.cancel_requested_at IS NOT NULL, r.overlap,
             j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
-            j.schedule_recurring, j.timezone, j.terms, j.state, j.delivery, j.on_unknown,
+            j.schedule_recurring, j.timezone, j.terms, j.state, j.delivery, j.on_unknown, j.runs_begun,
             -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.
             j.schedule_recurring IS NOT NULL AND EXISTS (
                 SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
+                    AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill')
             ),
             clock_timestamp(),
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
@@ -36,14 +37,28 @@ _FRAGMENTS = {
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.job_url, j.job_payload,
         j.name, j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
-        j.version, j.delivery, j.on_unknown, n.run_id, n.scheduled_for, n.state
+        j.version, j.delivery, j.on_unknown, j.pause_reason, j.paused_at, n.run_id, n.scheduled_for, n.state
+    """,
+    # What listings and bulk operations are narrowed to. Text is looked for in the tenant's jobs one by one.
+    "job_filter": """
+        j.tenant_id = %(tenant_id)s
+        AND (%(show_deleted)s::boolean OR j.state <> 'DELETED')
+        AND (%(status)s::text IS NULL OR j.state = %(status)s::text)
+        AND (%(target)s::text IS NULL OR j.target_host = %(target)s::text)
+        AND (%(name)s::text IS NULL OR j.name = %(name)s::text)
+        AND j.labels @> ALL (%(labels)s::jsonb[])
+        AND (%(created_after)s::timestamptz IS NULL OR j.created_at >= %(created_after)s::timestamptz)
+        AND (%(created_before)s::timestamptz IS NULL OR j.created_at < %(created_before)s::timestamptz)
+        AND (%(text)s::text IS NULL OR position(
+            lower(%(text)s::text) IN lower(concat_ws(' ', j.name, j.job_url, j.labels::text, j.schedule_recurring))
+        ) > 0)
     """,
     "next_run": """
         SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id
         ORDER BY r.run_id DESC LIMIT 1
     """,
     "live_columns": """
-        r.run_id, r.job_id, r.state AS status, r.scheduled_for, r.due_at, r.started_at,
+        r.run_id, r.job_id, r.state AS status, r.scheduled_for, nullif(r.due_at, {{never}}) AS due_at, r.started_at,
         NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
@@ -55,6 +70,8 @@ _FRAGMENTS = {
         h.deleted_at, h.occurrences, h.superseded_by,
         h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting
     """,
+    # When the next occurrence of a paused job is due: later than anything.
+    "never": "timestamptz '9999-12-31T00:00:00Z'",
 }
 
 

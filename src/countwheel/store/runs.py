@@ -8,6 +8,8 @@ from uuid import UUID
 
 from psycopg.rows import args_row, dict_row
 
+from countwheel.domain import ids
+from countwheel.domain.run import Trigger
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
@@ -34,6 +36,8 @@ class ClaimedRun:
     fence: int
     started_at: datetime | None
     cancel_requested: bool
+    overlap: str | None
+    """What a backfill says for itself; None for what the job says."""
     job_url: str
     job_payload: str
     timeout_seconds: float
@@ -44,6 +48,7 @@ class ClaimedRun:
     job_state: str
     delivery: str
     on_unknown: str
+    runs_begun: int
     overlapping: bool
     claimed_at: datetime
     stale: bool
@@ -59,6 +64,27 @@ class NewOccurrence:
     tenant_id: UUID
     bucket: int
     scheduled_for: datetime
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRun:
+    """A run that somebody wants beside the schedule. `overlap` is what a backfill says for itself."""
+
+    job_id: UUID
+    run_id: UUID
+    tenant_id: UUID
+    bucket: int
+    trigger: str
+    scheduled_for: datetime
+    overlap: str | None
+    job_version: int
+
+
+def occurrence(job_id: UUID, tenant_id: UUID, instant: datetime, due_at: datetime) -> NewOccurrence:
+    """Return the run of an occurrence, to be armed."""
+    run_id = ids.run_id(job_id, instant, Trigger.SCHEDULE)
+    return NewOccurrence(job_id, run_id, tenant_id, ids.bucket_of(run_id), instant, due_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +200,30 @@ async def insert_occurrences(connection: Connection, occurrences: Sequence[NewOc
     """Arm the next occurrences; returns how many were not there yet."""
     cursor = await connection.execute(
         query("insert_occurrences"),
-        columns_of(occurrences, "job_ids", "run_ids", "tenant_ids", "buckets", "scheduled_fors"),
+        columns_of(occurrences, "job_ids", "run_ids", "tenant_ids", "buckets", "scheduled_fors", "due_ats"),
     )
     return cursor.rowcount
+
+
+async def insert_wanted(connection: Connection, wanted: Sequence[WantedRun]) -> None:
+    """Create runs that are due now, or at their instants where those are later."""
+    await connection.execute(
+        query("insert_wanted"),
+        columns_of(
+            wanted,
+            *("job_ids", "run_ids", "tenant_ids", "buckets", "triggers", "scheduled_fors", "overlaps", "job_versions"),
+        ),
+    )
+
+
+async def park(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Put off what is armed of those of these jobs that are paused, until they are resumed."""
+    await connection.execute(query("park"), {"job_ids": list(job_ids)})
+
+
+async def count_begun(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Count one more of the runs that `max_runs` allows, for each of these jobs."""
+    await connection.execute(query("count_begun"), {"job_ids": list(job_ids)})
 
 
 async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UUID]:
@@ -242,9 +289,10 @@ async def recover(connection: Connection) -> list[RecoveredRun]:
     return await cursor.fetchall()
 
 
-async def count_earlier(connection: Connection, job_id: UUID, run_id: UUID) -> int:
-    """Return how many live runs of a job are earlier than one of its runs."""
-    row = await (await connection.execute(query("earlier_runs"), {"job_id": job_id, "run_id": run_id})).fetchone()
+async def count_earlier(connection: Connection, job_id: UUID, run_id: UUID, trigger: str) -> int:
+    """Return how many live runs of a job are earlier than one of its runs and in its way."""
+    parameters = {"job_id": job_id, "run_id": run_id, "of_backfill": trigger == Trigger.BACKFILL}
+    row = await (await connection.execute(query("earlier_runs"), parameters)).fetchone()
     return int(row[0]) if row else 0
 
 

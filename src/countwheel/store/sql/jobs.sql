@@ -7,11 +7,11 @@ WITH submitted AS (
         %(timezones)s::text[], %(terms)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
         %(names)s::text[], %(labels)s::text[], %(timeouts_seconds)s::float8[], %(max_attempts)s::int2[],
         %(created_ats)s::timestamptz[], %(run_ids)s::uuid[], %(buckets)s::int2[], %(scheduled_fors)s::timestamptz[],
-        %(deliveries)s::text[], %(on_unknowns)s::text[],
+        %(due_ats)s::timestamptz[], %(deliveries)s::text[], %(on_unknowns)s::text[],
         %(keys)s::text[], %(fingerprints)s::bytea[], %(answers)s::text[]
     ) AS s (
         job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
-        name, labels, timeout_seconds, max_attempts, created_at, run_id, bucket, scheduled_for,
+        name, labels, timeout_seconds, max_attempts, created_at, run_id, bucket, scheduled_for, due_at,
         delivery, on_unknown, key, fingerprint, answer
     )
 ),
@@ -38,7 +38,7 @@ new_jobs AS (
 ),
 first_runs AS (
     INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at)
-    SELECT job_id, run_id, tenant_id, bucket, 'schedule', 'SCHEDULED', scheduled_for, scheduled_for
+    SELECT job_id, run_id, tenant_id, bucket, 'schedule', 'SCHEDULED', scheduled_for, due_at
     FROM accepted
 )
 SELECT job_id FROM accepted;
@@ -52,31 +52,55 @@ WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s;
 -- A page of a tenant's jobs, newest first (job ids sort by creation time).
 SELECT {{job_columns}}
 FROM jobs j LEFT JOIN LATERAL ({{next_run}}) AS n ON true
-WHERE j.tenant_id = %(tenant_id)s
+WHERE {{job_filter}}
   AND (%(before)s::uuid IS NULL OR j.job_id < %(before)s::uuid)
-  AND (%(show_deleted)s::boolean OR j.state <> 'DELETED')
-  AND (%(status)s::text IS NULL OR j.state = %(status)s::text)
-  AND (%(target)s::text IS NULL OR j.target_host = %(target)s::text)
-  AND j.labels @> ALL (%(labels)s::jsonb[])
-  AND (%(created_after)s::timestamptz IS NULL OR j.created_at >= %(created_after)s::timestamptz)
-  AND (%(created_before)s::timestamptz IS NULL OR j.created_at < %(created_before)s::timestamptz)
 ORDER BY j.job_id DESC
+LIMIT %(limit)s::int;
+
+-- name: count_matching
+-- How many jobs an operation on many would change.
+SELECT count(*) FROM jobs j WHERE {{job_filter}} AND j.state = ANY(%(states)s::text[]);
+
+-- name: find_matching
+-- A bite of them, by id.
+SELECT j.job_id FROM jobs j
+WHERE {{job_filter}} AND j.state = ANY(%(states)s::text[])
+  AND (%(after)s::uuid IS NULL OR j.job_id > %(after)s::uuid)
+ORDER BY j.job_id
+LIMIT %(limit)s::int;
+
+-- name: list_versions
+-- What a job is, and what it was: latest first.
+SELECT * FROM (
+    SELECT version, state, coalesce(effective_from, created_at) AS effective_from,
+        coalesce(deleted_at, NULL) AS effective_until, NULL::text AS definition, pause_reason,
+        schedule_recurring, schedule_oneoff, timezone, terms
+    FROM jobs WHERE job_id = %(job_id)s AND tenant_id = %(tenant_id)s
+    UNION ALL
+    SELECT version, state, effective_from, effective_until, definition, pause_reason,
+        schedule_recurring, schedule_oneoff, timezone, terms
+    FROM job_versions WHERE job_id = %(job_id)s AND tenant_id = %(tenant_id)s
+) AS v
+WHERE %(before)s::int IS NULL OR version < %(before)s::int
+ORDER BY version DESC
 LIMIT %(limit)s::int;
 
 -- name: lock_job
 -- For a change, after the job's live runs: whoever ends a run locks in that order, too. `now` is the moment of the change.
 SELECT j.job_id, j.version, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.job_url, j.job_payload,
-    j.name, j.labels, j.timeout_seconds, j.max_attempts, j.delivery, j.on_unknown, j.created_at, clock_timestamp()
+    j.name, j.labels, j.timeout_seconds, j.max_attempts, j.delivery, j.on_unknown, j.runs_begun, j.created_at,
+    clock_timestamp()
 FROM jobs j WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s
 FOR UPDATE;
 
 -- name: keep_version
 -- What the job was until now, for whoever asks later which schedule was in force.
 INSERT INTO job_versions (
-    job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms, effective_from, effective_until
+    job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms, effective_from, effective_until,
+    definition, pause_reason
 )
 SELECT job_id, version, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms,
-    coalesce(effective_from, created_at), %(changed_at)s
+    coalesce(effective_from, created_at), %(changed_at)s, %(definition)s, pause_reason
 FROM jobs WHERE job_id = %(job_id)s;
 
 -- name: amend_job
@@ -91,6 +115,7 @@ WHERE job_id = %(job_id)s;
 -- name: set_job_state
 UPDATE jobs SET
     state = %(state)s, version = version + 1, effective_from = %(changed_at)s, updated_at = %(changed_at)s,
+    pause_reason = %(reason)s, paused_at = CASE WHEN %(state)s = 'PAUSED' THEN %(changed_at)s::timestamptz END,
     ended_at = CASE WHEN %(state)s = 'COMPLETED' THEN %(changed_at)s::timestamptz END
 WHERE job_id = %(job_id)s;
 
@@ -102,6 +127,18 @@ UPDATE runs r SET job_version = j.version FROM jobs j WHERE r.job_id = %(job_id)
 -- Occurrences of the old schedule that nobody holds and that have not begun.
 DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHEDULED' AND trigger = 'schedule'
 RETURNING run_id, scheduled_for, fence;
+
+-- name: park
+-- The next occurrence of a paused job is due when the job is resumed.
+UPDATE runs r SET due_at = {{never}} FROM jobs j
+WHERE r.job_id = ANY(%(job_ids)s) AND r.node_id IS NULL AND r.state = 'SCHEDULED' AND r.trigger = 'schedule' AND r.fence = 0
+  AND j.job_id = r.job_id AND j.state = 'PAUSED';
+
+-- name: find_parked
+SELECT run_id, scheduled_for FROM runs WHERE job_id = %(job_id)s AND due_at = {{never}} AND node_id IS NULL;
+
+-- name: unpark
+UPDATE runs SET due_at = %(due_at)s WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NULL;
 
 -- name: has_begun_run
 SELECT FROM runs
@@ -120,7 +157,7 @@ SELECT greatest(
 -- name: job_definitions
 -- What claimed runs must know of their jobs, read again: see `claim`.
 SELECT j.job_id, j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts, j.schedule_recurring, j.timezone, j.terms, j.state,
-    j.delivery, j.on_unknown
+    j.delivery, j.on_unknown, j.runs_begun
 FROM jobs j WHERE j.job_id = ANY(%(job_ids)s);
 
 -- name: mark_job_deleted
@@ -134,7 +171,7 @@ WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
 
 -- name: find_unarmed_jobs
 -- Recurring jobs that have not ended, with no live run: a broken chain, which must never be. Locked, so that two sweeps take turns.
-SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.terms, j.created_at
+SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.terms, j.runs_begun, j.created_at
 FROM jobs j
 WHERE j.schedule_recurring IS NOT NULL AND j.state IN ('ACTIVE', 'PAUSED')
   AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id AND r.trigger = 'schedule')

@@ -78,7 +78,8 @@ INSERT INTO run_history (
     job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
     lost_attempts, fence, error, occurrences, superseded_by
 )
-SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for, due_at, started_at, now(), attempt,
+SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for,
+    CASE WHEN due_at < {{never}} THEN due_at ELSE scheduled_for END, started_at, now(), attempt,
     lost_attempts, fence, %(reason)s, %(occurrences)s, %(superseded_by)s
 FROM gone
 RETURNING run_id;
@@ -110,3 +111,15 @@ SELECT job_id, run_id, tenant_id, %(bucket)s, trigger, 'RETRYING', scheduled_for
     lost_attempts, fence, started_at, error
 FROM decided
 RETURNING run_id;
+
+-- name: known_of_range
+-- What became of the occurrences of a range, by the schedule and by backfills: ended, live, or cancelled before they were.
+SELECT scheduled_for, coalesce(resolution, status), finished_at FROM run_history
+WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger <> 'manual'
+  AND resolution IS DISTINCT FROM 'RETRIED'
+UNION ALL
+SELECT scheduled_for, state, NULL FROM runs
+WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger <> 'manual'
+UNION ALL
+SELECT scheduled_for, 'CANCELED', cancelled_at FROM cancelled_occurrences
+WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s;

@@ -33,11 +33,11 @@ WITH picked AS MATERIALIZED (
 -- name: insert_occurrences
 -- Arm the next occurrences. The primary key refuses one that is there already.
 INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at)
-SELECT o.job_id, o.run_id, o.tenant_id, o.bucket, 'schedule', 'SCHEDULED', o.scheduled_for, o.scheduled_for
+SELECT o.job_id, o.run_id, o.tenant_id, o.bucket, 'schedule', 'SCHEDULED', o.scheduled_for, o.due_at
 FROM unnest(
     %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(tenant_ids)s::uuid[], %(buckets)s::int2[],
-    %(scheduled_fors)s::timestamptz[]
-) AS o (job_id, run_id, tenant_id, bucket, scheduled_for)
+    %(scheduled_fors)s::timestamptz[], %(due_ats)s::timestamptz[]
+) AS o (job_id, run_id, tenant_id, bucket, scheduled_for, due_at)
 ON CONFLICT DO NOTHING;
 
 -- name: finish
@@ -194,8 +194,9 @@ tried AS (
 SELECT job_id, run_id, node_id FROM judged;
 
 -- name: earlier_runs
--- How many live runs of this job are earlier than this one?
-SELECT count(*) FROM runs WHERE job_id = %(job_id)s AND run_id < %(run_id)s;
+-- How many live runs of this job are earlier than this one? A backfill and the schedule do not wait for each other.
+SELECT count(*) FROM runs
+WHERE job_id = %(job_id)s AND run_id < %(run_id)s AND (trigger = 'backfill') = %(of_backfill)s::boolean;
 
 -- name: let_wait
 -- Hand back a run that is to be sent when the earlier ones of its job have ended. As with `release`, no attempt is counted.
@@ -205,12 +206,12 @@ UPDATE runs SET
 WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND fence = %(fence)s AND node_id IS NOT NULL;
 
 -- name: wake
--- The earliest run of each job that waits for others to end is due: one of them has. It looks for itself.
+-- The earliest run of each job that waits for others to end (of its backfill, too) is due: one of them has. It looks for itself.
 UPDATE runs SET due_at = greatest(scheduled_for, now())
 WHERE (job_id, run_id) IN (
-    SELECT DISTINCT ON (w.job_id) w.job_id, w.run_id FROM runs w
+    SELECT DISTINCT ON (w.job_id, w.trigger = 'backfill') w.job_id, w.run_id FROM runs w
     WHERE w.job_id = ANY(%(job_ids)s) AND w.waiting AND w.node_id IS NULL
-    ORDER BY w.job_id, w.run_id
+    ORDER BY w.job_id, w.trigger = 'backfill', w.run_id
 ) AND waiting AND node_id IS NULL;
 
 -- name: cancel_requests
@@ -292,20 +293,19 @@ WITH RECURSIVE waiting AS (
 )
 SELECT tenant_id FROM waiting WHERE due_at <= now() + make_interval(secs => %(look_ahead_seconds)s);
 
--- name: run_now
--- A run that somebody wants now, with the idempotency key that it came with, or neither. Returns nothing where the key
--- was there before. The caller has locked the job.
-WITH fresh_key AS (
-    INSERT INTO idempotency_keys (tenant_id, operation, key, fingerprint, job_id, answer)
-    SELECT %(tenant_id)s, 'runJob', %(key)s, %(fingerprint)s, %(job_id)s, %(answer)s WHERE %(key)s::text IS NOT NULL
-    ON CONFLICT DO NOTHING
-    RETURNING job_id
-)
-INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, job_version)
-SELECT %(job_id)s, %(run_id)s, %(tenant_id)s, %(bucket)s, 'manual', 'SCHEDULED', %(scheduled_for)s, %(scheduled_for)s,
-    %(job_version)s
-WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM fresh_key)
-RETURNING run_id;
+-- name: insert_wanted
+-- Runs that somebody wants, beside the schedule, and now. The caller has locked the job.
+INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, overlap, job_version)
+SELECT w.job_id, w.run_id, w.tenant_id, w.bucket, w.trigger, 'SCHEDULED', w.scheduled_for,
+    greatest(w.scheduled_for, now()), w.overlap, w.job_version
+FROM unnest(
+    %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(tenant_ids)s::uuid[], %(buckets)s::int2[], %(triggers)s::text[],
+    %(scheduled_fors)s::timestamptz[], %(overlaps)s::text[], %(job_versions)s::int4[]
+) AS w (job_id, run_id, tenant_id, bucket, trigger, scheduled_for, overlap, job_version);
+
+-- name: count_begun
+-- One more of the runs that `max_runs` allows.
+UPDATE jobs SET runs_begun = runs_begun + 1 WHERE job_id = ANY(%(job_ids)s);
 
 -- name: is_live
 SELECT FROM runs WHERE job_id = %(job_id)s AND run_id = %(run_id)s;

@@ -1,0 +1,182 @@
+"""`POST /v1/jobs:pause`, `:resume`, `:delete` and `:run`: one operation on every job that a filter finds.
+
+A request works for some seconds at the most and says where to go on. Each job is changed in a transaction of its own;
+repeating a request, or a part of it, changes nothing twice.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from countwheel.api.answers import json_answer
+from countwheel.api.body import read_json
+from countwheel.api.idempotency_key import read_wanted_key
+from countwheel.api.jobs import DELETE_REASON
+from countwheel.api.manual_runs import run_now
+from countwheel.api.paging import read_page
+from countwheel.api.parameters import Parameters
+from countwheel.api.parts import ApiParts
+from countwheel.auth.principal import Principal
+from countwheel.domain.errors import Fault, InvalidError, ScheduleError
+from countwheel.domain.job import JobStatus
+from countwheel.domain.timestamp import parse_oneoff
+from countwheel.store import cancellation, jobs
+from countwheel.store.changes import JobChange, changing
+from countwheel.store.jobs import JobFilter
+
+_WORK_SECONDS = 10.0
+"""How long one request works before it says where to go on."""
+
+_BITE = 100
+_SIDE_BY_SIDE = 4
+"""So many jobs are changed at a time: a bulk operation leaves connections for the others."""
+
+_Act = Callable[[ApiParts, Principal, "_Wish", UUID], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    body: Mapping[str, Any]
+    narrow: JobFilter
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    schema: str
+    states: tuple[JobStatus, ...]
+    """Jobs in other states are not found."""
+    act: _Act
+    needs_key: bool = False
+
+
+async def _do(api: ApiParts, request: Request, principal: Principal, operation: _Operation) -> Response:
+    Parameters(request)
+    body = await read_json(request, api.settings.max_body_bytes)
+    if faults := api.contract.faults(operation.schema, body):
+        raise InvalidError(faults)
+    body = cast("Mapping[str, Any]", body)
+    is_dry = bool(body.get("dry_run", False))
+    key = read_wanted_key(request, required=api.settings.require_idempotency_key and operation.needs_key and not is_dry)
+    wish = _Wish(body, _narrow(body["filter"]), key)
+    page = read_page(None, body.get("page_token"), {"filter": [json.dumps(body["filter"], sort_keys=True)]})
+    async with api.database.connection() as connection:
+        matched = await jobs.count_matching(connection, principal.tenant_id, wish.narrow, operation.states)
+    changed, last = (0, None) if is_dry else await _work(api, principal, wish, operation, after=page.before)
+    token = "" if last is None else page.token_after(str(last))
+    answer = {"dry_run": is_dry, "matched": matched, "changed": changed, "next_page_token": token}
+    return json_answer(answer, 200)
+
+
+async def _work(
+    api: ApiParts, principal: Principal, wish: _Wish, operation: _Operation, *, after: UUID | None
+) -> tuple[int, UUID | None]:
+    """Work for as long as a request may. Returns how many jobs were changed, and after which one to go on, if any."""
+    until = api.clock.monotonic() + _WORK_SECONDS
+    changed = 0
+    while True:
+        async with api.database.connection() as connection:
+            found = await jobs.find_matching(
+                connection, principal.tenant_id, wish.narrow, operation.states, after=after, limit=_BITE
+            )
+        for start in range(0, len(found), _SIDE_BY_SIDE):
+            some = found[start : start + _SIDE_BY_SIDE]
+            changed += sum(await asyncio.gather(*(operation.act(api, principal, wish, job_id) for job_id in some)))
+            after = some[-1]
+            if api.clock.monotonic() > until:
+                return changed, after
+        if len(found) < _BITE:
+            return changed, None
+
+
+def _changes_if(state: JobStatus) -> Callable[[Callable[[_Wish, JobChange], Awaitable[bool]]], _Act]:
+    """Turn what is done to a locked job into what is done to one that may have changed since it was found."""
+
+    def decorate(change_it: Callable[[_Wish, JobChange], Awaitable[bool]]) -> _Act:
+        async def act(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID) -> bool:
+            async with changing(api.database, principal.tenant_id, job_id) as change:
+                return change is not None and change.job.state == state and await change_it(wish, change)
+
+        return act
+
+    return decorate
+
+
+@_changes_if(JobStatus.ACTIVE)
+async def _pause(wish: _Wish, change: JobChange) -> bool:
+    await change.pause(wish.body.get("reason"))
+    return True
+
+
+@_changes_if(JobStatus.PAUSED)
+async def _resume(wish: _Wish, change: JobChange) -> bool:
+    await change.resume(from_pause=wish.body.get("from") == "pause")
+    return True
+
+
+@_changes_if(JobStatus.ACTIVE)
+async def _run(wish: _Wish, change: JobChange) -> bool:
+    # A key of its own for each job: the request may be repeated as a whole, or from any page on.
+    key = None if wish.key is None else hashlib.sha256(f"{wish.key} {change.job.job_id}".encode()).hexdigest()
+    return (await run_now(change, key)).created
+
+
+async def _delete(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID) -> bool:
+    del wish
+    async with api.database.connection() as connection:
+        is_new = await jobs.mark_deleted(connection, principal.tenant_id, job_id)
+    await cancellation.cancel_job_runs(api.database, principal.tenant_id, job_id, DELETE_REASON)
+    return is_new
+
+
+_PAUSE = _Operation("BulkPause", (JobStatus.ACTIVE,), _pause)
+_RESUME = _Operation("BulkResume", (JobStatus.PAUSED,), _resume)
+_DELETE = _Operation("BulkOperation", (JobStatus.ACTIVE, JobStatus.PAUSED, JobStatus.COMPLETED), _delete)
+_RUN = _Operation("BulkOperation", (JobStatus.ACTIVE,), _run, needs_key=True)
+
+
+async def pause_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """Pause every active job that is found."""
+    return await _do(api, request, principal, _PAUSE)
+
+
+async def resume_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """Resume every paused job that is found."""
+    return await _do(api, request, principal, _RESUME)
+
+
+async def delete_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """Delete every job that is found. Its runs that a node holds end soon after the answer."""
+    return await _do(api, request, principal, _DELETE)
+
+
+async def run_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
+    """Run every active job that is found, now; once for each key and job (criterion I1)."""
+    return await _do(api, request, principal, _RUN)
+
+
+def _narrow(given: Mapping[str, Any]) -> JobFilter:
+    """Return what is asked for. Raises `InvalidError` for an instant that is none."""
+    moments: dict[str, datetime | None] = {}
+    for name in ("created_after", "created_before"):
+        try:
+            moments[name] = parse_oneoff(given[name], None) if name in given else None
+        except ScheduleError as error:
+            raise InvalidError([Fault(f"#/filter/{name}", str(error))]) from error
+    return JobFilter(
+        status=given.get("status"),
+        target=given.get("target"),
+        labels=list(given.get("labels", {}).items()),
+        name=given.get("name"),
+        text=given.get("q"),
+        created_after=moments["created_after"],
+        created_before=moments["created_before"],
+    )

@@ -1,0 +1,127 @@
+"""`POST /v1/jobs/{jobId}/backfill`: occurrences of the past, run now, beside the schedule."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from countwheel.testing.receiver import Reply, WebhookReceiver
+from harness import Answer, Node, eventually, soon
+
+YEARLY = "0 0 1 1 *"
+NOWHERE = "http://127.0.0.1:9/"
+HOURLY = "0 * * * *"
+RANGE = {"from": "2026-03-01T00:00:00Z", "to": "2026-03-01T05:00:00Z"}
+
+
+async def backfill(node: Node, job: dict[str, Any], key: str | None = None, **wish: Any) -> Answer:
+    headers = None if key is None else {"Idempotency-Key": key}
+    return await node.api.call("POST", f"/v1/jobs/{job['job_id']}/backfill", RANGE | wish, headers)
+
+
+async def all_ended(node: Node, job: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    async def ended() -> Any:
+        listed = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/?page_size=200")).json["items"]
+        found = [run for run in listed if run["trigger"] == "backfill" and run["finished_at"] is not None]
+        return found if len(found) == count else None
+
+    return await eventually(ended)
+
+
+def hours(items: list[dict[str, Any]]) -> list[int]:
+    return [datetime.fromisoformat(item["scheduled_for"]).hour for item in items]
+
+
+async def test_a_dry_run_tells_and_does_nothing(node: Node, receiver: WebhookReceiver) -> None:
+    """200 with what would be run; nothing is."""
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=receiver.url)
+    answer = await backfill(node, job, dry_run=True)
+    assert (answer.status, answer.json["count"], hours(answer.json["runs"])) == (200, 5, [0, 1, 2, 3, 4])
+    assert len((await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/")).json["items"]) == 1
+
+
+async def test_one_after_another_in_the_order_of_time(node: Node, receiver: WebhookReceiver) -> None:
+    """By default each waits for the one before; each tells its receiver which occurrence it is, and why it comes."""
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=receiver.url)
+    answer = await backfill(node, job)
+    assert answer.status == 201
+    await all_ended(node, job, 5)
+    assert [call.headers["countwheel-trigger"] for call in receiver.calls] == ["backfill"] * 5
+    sent = [call.headers["countwheel-scheduled-for"] for call in receiver.calls]
+    assert sent == sorted(sent)
+    assert [call.headers["webhook-id"] for call in receiver.calls] == [run["run_id"] for run in answer.json["runs"]]
+
+
+async def test_missing_failed_and_all(node: Node, receiver: WebhookReceiver) -> None:
+    """What succeeded is neither missing nor failed; wanted again, it comes under an id that no receiver has seen."""
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=receiver.url, max_attempts=1)
+    receiver.answer_with(Reply(status=500))
+    await backfill(node, job, overlap="allow", to="2026-03-01T01:00:00Z")
+    await all_ended(node, job, 1)
+    receiver.answer_with(Reply())
+    assert (await backfill(node, job, dry_run=True, only="missing")).json["count"] == 4
+    assert hours((await backfill(node, job, dry_run=True, only="failed")).json["runs"]) == [0]
+    await backfill(node, job, overlap="allow", only="failed")
+    await all_ended(node, job, 2)
+    assert (await backfill(node, job, dry_run=True, only="failed")).json["count"] == 0
+    await backfill(node, job, overlap="allow", only="all")
+    await all_ended(node, job, 7)
+    ids = [call.headers["webhook-id"] for call in receiver.calls]
+    assert len(set(ids)) == len(ids) == 7
+
+
+async def test_i1_a_repeated_backfill_is_one(node: Node, receiver: WebhookReceiver) -> None:
+    """I1, I3: the same key and body give the same runs; the same key with another range is refused."""
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=receiver.url)
+    key = str(uuid4())
+    first = await backfill(node, job, key, only="all")
+    await all_ended(node, job, 5)
+    again = await backfill(node, job, key, only="all")
+    assert (again.status, again.json) == (201, first.json)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(receiver.calls) == 5
+    assert (await backfill(node, job, key, only="missing")).status == 422
+
+
+async def test_a_backfill_and_the_schedule_do_not_wait_for_each_other(node: Node, receiver: WebhookReceiver) -> None:
+    """An every-second job under overlap policy skip goes on while its backfill hangs in a call."""
+    go_on = asyncio.Event()
+    receiver.answer_with(lambda call: Reply(after=go_on if call.headers["countwheel-trigger"] == "backfill" else None))
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=receiver.url)
+    await backfill(node, job, to="2026-03-01T02:00:00Z")
+    await receiver.wait_for(1)
+    await node.api.call("PATCH", f"/v1/jobs/{job['job_id']}", {"schedule_recurring": "* * * * * *"})
+    await receiver.wait_for(2)
+    assert [call.headers["countwheel-trigger"] for call in receiver.calls] == ["backfill", "schedule"]
+    go_on.set()
+    await all_ended(node, job, 2)
+
+
+async def test_what_cannot_be_backfilled_is_refused(node: Node) -> None:
+    """E2: the future, a range that is none, too many runs; a paused job and one that is not there."""
+    job = await node.api.create(schedule_recurring="* * * * *", job_url=NOWHERE)
+    tomorrow = soon(86_400)
+    for wish, pointer in (
+        ({"to": tomorrow}, "#/to"),
+        ({"to": "2026-02-01T00:00:00Z"}, "#/to"),
+        ({"to": "2026-03-03T00:00:00Z"}, "#/to"),
+        ({"from": "yesterday"}, "#/from"),
+        ({"only": "some"}, "#/only"),
+        ({"overlap": "skip"}, "#/overlap"),
+    ):
+        answer = await backfill(node, job, **wish)
+        assert (answer.status, [fault["pointer"] for fault in answer.json["errors"]]) == (400, [pointer]), wish
+    await node.api.call("POST", f"/v1/jobs/{job['job_id']}/pause")
+    assert (await backfill(node, job)).status == 409
+    assert (await backfill(node, {"job_id": uuid4()})).status == 404
+
+
+@pytest.mark.parametrize("only", ["missing", "all"])
+async def test_a_one_off_job_has_one_occurrence(node: Node, receiver: WebhookReceiver, only: str) -> None:
+    """It is wanted again where all are; where only the missing are, it ran."""
+    job = await node.api.create(schedule_oneoff=soon(-60), job_url=receiver.url)
+    await node.api.run_when(job, "SUCCEEDED")
+    answer = await backfill(node, job, **{"from": soon(-3600), "to": soon(-5)}, only=only)
+    assert answer.json["count"] == (1 if only == "all" else 0)
