@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic, time
 
 from chaos import drills
+from chaos.edits import play_edits
 from chaos.failover import play_failover
 from chaos.mutations import HARMLESS, MUTATIONS
 from chaos.round import RoundPlan, play
@@ -24,6 +25,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--mutations", action="store_true", help="take each prevention out once: all must be caught")
     parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="take one prevention out")
     parser.add_argument("--failover", action="store_true", help="kill the primary under 500 runs/s")
+    parser.add_argument("--edits", action="store_true", help="10,000 jobs, changed around their due instants")
     parser.add_argument("--drills", action="store_true", help="one fault under a steady load, in figures")
     parser.add_argument("--keep", type=Path, help="keep the history in this file, for python -m checker")
     return parser.parse_args()
@@ -34,6 +36,8 @@ def main() -> int:
     given = _parse()
     if given.mutations:
         return _all_mutations(given)
+    if given.edits:
+        return _edits(given)
     if given.drills:
         return _drills()
     if given.failover:
@@ -62,6 +66,15 @@ def _play(given: argparse.Namespace, seed: int, mutation: str, seconds: float) -
         say=lambda line: print(f"  {line}", file=sys.stderr, flush=True),
     )
     return asyncio.run(play(plan))
+
+
+def _edits(given: argparse.Namespace) -> int:
+    """Change thousands of jobs while they are due."""
+    done = asyncio.run(play_edits(int(10_000 * given.load), seed=(given.seed or [1])[0]))
+    if given.keep is not None:
+        done.history.save(given.keep)
+    print(done.text())
+    return 0 if done.verdict.passed else 1
 
 
 def _drills() -> int:

@@ -8,7 +8,8 @@ when that thaws, after later ones.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -24,6 +25,7 @@ _TRIES = 4
 _DEFINITE_FAILURES = frozenset({400, 404, 409, 412, 422})
 _CREATED, _OK, _UNAUTHORIZED = 201, 200, 401
 _LAST_OPERATION = 16
+_OVERLAPS = ("", "queue_one", "queue_all", "cancel_running", "allow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,25 @@ class Plan:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A job that is acknowledged."""
+
+    label: str
+    job_id: str
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A request that changes a job; `wanted` is how the job looks after it."""
+
+    method: str
+    verb: str
+    body: dict[str, Any]
+    wanted: dict[str, Any]
+
+
 class Clients:
     """All clients of a round."""
 
@@ -59,11 +80,12 @@ class Clients:
         self._token = ""
         self._number = 0
         self._stopping = asyncio.Event()
+        self._bodies: dict[str, dict[str, Any]] = {}
         self.operations: list[Operation] = []
 
     async def run(self, plan: Plan) -> None:
         """Work until `stop`."""
-        async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
+        async with self.at_work():
             workers = [self._recurring("* * * * * *", "/flaky") for _ in range(plan.every_second)]
             workers += [self._recurring(self._every(2 + n % 5), "/ok") for n in range(plan.every_few_seconds)]
             workers += [self._recurring(self._every(3), "/long") for _ in range(plan.long_running)]
@@ -74,16 +96,26 @@ class Clients:
         """Begin nothing new; what is under way is finished."""
         self._stopping.set()
 
-    async def create_all(self, schedules: Sequence[Schedule], path: str, clients: int = 16) -> None:
-        """Create a job for each schedule, as a number of clients would, and return when all are acknowledged."""
+    async def create_all(self, schedules: Sequence[Schedule], path: str, clients: int = 16) -> list[Made]:
+        """Create a job for each schedule, as a number of clients would, and return those that are acknowledged."""
         waiting = iter(schedules)
+        made: list[Made] = []
 
         async def client() -> None:
             for schedule in waiting:
-                await self._create(schedule, path, hold=False)
+                label, job_id = await self._create(schedule, path, hold=False)
+                if job_id is not None:
+                    made.append(Made(label, job_id, schedule))
 
-        async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
+        async with self.at_work():
             await asyncio.gather(*(client() for _ in range(clients)))
+        return made
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Let operations be sent until the block ends."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as self._session:
+            yield
 
     def _every(self, seconds: int) -> str:
         """Return a schedule of every few seconds, with an offset: all at one second would measure the machine."""
@@ -94,7 +126,8 @@ class Clients:
         await self._pause(self._random.uniform(0, 3))
         while not self._stopping.is_set():
             hold = self._random.random() < 0.25
-            label, job_id = await self._create(Schedule(cron=cron), path, hold=hold)
+            overlap = self._random.choices(_OVERLAPS, (6, 1, 1, 1, 1))[0]
+            label, job_id = await self._create(Schedule(cron=cron), path, hold=hold, overlap=overlap)
             if job_id is None:
                 continue
             for _ in range(self._random.randrange(2, _LAST_OPERATION)):
@@ -102,40 +135,65 @@ class Clients:
                 if self._stopping.is_set():
                     return
                 await self._change(label, job_id, cron)
-            await self._operate(Operation("delete", label, time()), "DELETE", f"/v1/jobs/{job_id}")
+            await self.delete(label, job_id)
 
     async def _change(self, label: str, job_id: str, cron: str) -> None:
         """Do one thing to a job: leave it alone, mostly."""
-        match self._random.choices(("leave", "amend", "pause", "cancel"), (5, 2, 1, 2))[0]:
+        match self._random.choices(("leave", "amend", "pause", "cancel", "run"), (5, 3, 1, 2, 1))[0]:
             case "amend":
-                changed = self._random.choice((cron, "*/4 * * * * *", "1-59/2 * * * * *"))
-                operation = Operation("amend", label, 0.0, schedule=Schedule(cron=changed))
-                await self._amend(operation, job_id, "", {"schedule_recurring": changed})
+                await self.reschedule(label, job_id, self._random.choice((cron, "*/4 * * * * *", "1-59/2 * * * * *")))
             case "pause":
-                await self._amend(Operation("pause", label, 0.0), job_id, "/pause", {"status": "PAUSED"})
+                await self.move("pause", label, job_id)
                 await self._pause(self._random.uniform(1, 4))
-                await self._amend(Operation("resume", label, 0.0), job_id, "/resume", {"status": "ACTIVE"})
+                await self.move("resume", label, job_id)
             case "cancel":
-                await self._cancel_next(label, job_id)
+                await self.cancel_next(label, job_id)
+            case "run":
+                await self.run_now(label, job_id)
 
-    async def _amend(self, operation: Operation, job_id: str, verb: str, wanted: dict[str, Any]) -> None:
+    async def reschedule(self, label: str, job_id: str, cron: str) -> None:
+        """Give a job another schedule: with a PATCH, or with a PUT of the whole."""
+        operation = Operation("amend", label, 0.0, schedule=Schedule(cron=cron))
+        wanted = {"schedule_recurring": cron}
+        whole = self._bodies[label] | wanted if self._random.random() < 0.3 else None
+        change = _Change("PATCH", "", wanted, wanted) if whole is None else _Change("PUT", "", whole, wanted)
+        await self._amend(operation, job_id, change)
+
+    async def delete(self, label: str, job_id: str) -> None:
+        """Delete a job."""
+        await self._operate(Operation("delete", label, time()), "DELETE", f"/v1/jobs/{job_id}")
+
+    async def move(self, kind: str, label: str, job_id: str) -> None:
+        """Pause a job, or resume it: from now, or from the pause."""
+        wanted = {"status": "PAUSED" if kind == "pause" else "ACTIVE"}
+        body = {"reason": "chaos"} if kind == "pause" else {"from": self._random.choice(("now", "pause"))}
+        await self._amend(Operation(kind, label, 0.0), job_id, _Change("POST", f"/{kind}", body, wanted))
+
+    async def run_now(self, label: str, job_id: str) -> None:
+        """Want a run of a job now."""
+        operation = Operation("run", label, time())
+        key = {"Idempotency-Key": f"{label}-{len(self.operations)}"}
+        answer = await self._operate(operation, "POST", f"/v1/jobs/{job_id}/run/", None, key)
+        operation.answer = str((answer or {}).get("run_id", ""))
+
+    async def _amend(self, operation: Operation, job_id: str, change: _Change) -> None:
         """Change the version of a job that was read just now, and no other."""
         path = f"/v1/jobs/{job_id}"
         status, job = await self._send("GET", path, None, None)
         if status != _OK:
             return
         operation.invoked_at = time()
-        method, body = ("POST", None) if verb else ("PATCH", wanted)
-        done = await self._operate(operation, method, path + verb, body, {"If-Match": job["etag"]})
+        done = await self._operate(operation, change.method, path + change.verb, change.body, {"If-Match": job["etag"]})
         if done is not None or operation.outcome != "unknown":
             return
         # An earlier try may have gone through and made the later ones fail: the job tells, and no try can come after.
         now = await self._read(path)
         if now is not None and now["etag"] != job["etag"]:
-            as_wanted = all(now.get(name) == value for name, value in wanted.items())
+            as_wanted = all(now.get(name) == value for name, value in change.wanted.items())
             operation.answered_at, operation.outcome = time(), "ok" if as_wanted else "fail"
 
-    async def _cancel_next(self, label: str, job_id: str) -> None:
+    async def cancel_next(self, label: str, job_id: str) -> None:
+        """Cancel what a job shows as its next run."""
         found = await self._read(f"/v1/jobs/{job_id}")
         if found is None or found["next_run"] is None:
             return
@@ -151,10 +209,10 @@ class Clients:
             path = self._random.choices(("/ok", "/flaky", "/long"), (6, 2, 1))[0]
             label, job_id = await self._create(Schedule(at_ms=at_ms), path, hold=hold)
             if job_id is not None and self._random.random() < 0.1:
-                await self._cancel_next(label, job_id)
+                await self.cancel_next(label, job_id)
             await self._pause(self._random.expovariate(a_second))
 
-    async def _create(self, schedule: Schedule, path: str, *, hold: bool) -> tuple[str, str | None]:
+    async def _create(self, schedule: Schedule, path: str, *, hold: bool, overlap: str = "") -> tuple[str, str | None]:
         self._number += 1
         label = f"job-{self._number}"
         body: dict[str, Any] = {
@@ -171,7 +229,10 @@ class Clients:
             body["schedule_oneoff"] = at.isoformat(timespec="milliseconds")
         if hold:
             body["delivery"] = "at_most_once"
-        operation = Operation("create", label, time(), schedule=schedule, hold=hold)
+        if overlap:
+            body["overlap"] = overlap
+        self._bodies[label] = body
+        operation = Operation("create", label, time(), schedule=schedule, hold=hold, overlap=overlap)
         answer = await self._operate(operation, "POST", "/v1/jobs", body, {"Idempotency-Key": label})
         return label, answer["job_id"] if answer else None
 

@@ -22,13 +22,13 @@ _ROWS = f"""
         {_SECONDS.format("h.finished_at")} AS finished_at, h.fence, h.attempt,
         {_SECONDS.format("h.started_at")} AS started_at, coalesce(h.error, '') AS error, h.occurrences,
         {_MS.format("h.superseded_by")} AS superseded_ms, coalesce(h.resolution, '') AS resolution,
-        coalesce(h.node_id, '') AS node
+        coalesce(h.node_id, '') AS node, h.trigger
     FROM run_history h JOIN jobs j USING (job_id)
 """
 _ATTEMPTS = f"SELECT run_id::text, fence, {_SECONDS.format('finished_at')} AS finished_at, error FROM attempts"
 _LIVE = f"""
     SELECT {_LABEL} AS label, r.run_id::text, {_MS.format("r.scheduled_for")} AS scheduled_ms,
-        {_SECONDS.format("r.due_at")} AS due_at, r.state, r.node_id IS NOT NULL AS held
+        {_SECONDS.format("r.due_at")} AS due_at, r.state, r.node_id IS NOT NULL AS held, r.trigger
     FROM runs r JOIN jobs j USING (job_id)
 """
 _JOBS = f"""

@@ -128,6 +128,7 @@ class Connection(asyncio.Protocol):
             attempt=int(headers[b"countwheel-attempt"]),
             scheduled_ms=_milliseconds(headers[b"countwheel-scheduled-for"]),
             received_at=received_at,
+            trigger=headers[b"countwheel-trigger"],
         )
         if self._transport is not None:
             task = asyncio.get_running_loop().create_task(self._sink.answer(self._path, receipt, self._transport))

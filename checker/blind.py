@@ -12,9 +12,15 @@ from checker.evidence import Evidence, Violation
 
 def blind_match(evidence: Evidence) -> Iterator[Violation]:
     """Yield each label whose arrivals and occurrences do not go together."""
-    arrivals = {label: [receipt.received_at for receipt in found] for label, found in evidence.arrivals.items()}
+    arrivals = {
+        label: [receipt.received_at for receipt in found if receipt.trigger == "schedule"]
+        for label, found in evidence.arrivals.items()
+    }
     repeats = Counter(
-        receipts[0].label for receipts in evidence.receipts.values() for _ in receipts[1:]
+        receipts[0].label
+        for receipts in evidence.receipts.values()
+        for receipt in receipts[1:]
+        if receipt.trigger == "schedule"
     )  # each of them is judged by `no_double`
     for label, expected in evidence.expected.items():
         succeeded = {row.scheduled_ms for row in evidence.rows[label] if row.status == "SUCCEEDED"}

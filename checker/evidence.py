@@ -26,7 +26,9 @@ class Evidence:
     arrivals: dict[str, list[Receipt]] = field(default_factory=lambda: defaultdict(list))
     """By label, in the order of arrival."""
     rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    """By label."""
+    """Of occurrences, by label."""
+    wanted: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    """Of runs that were wanted by hand, by label."""
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
     """By run and fence."""
     operations: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
@@ -38,7 +40,11 @@ class Evidence:
 
     def row_of(self, run_id: str, label: str) -> Row | None:
         """Return how a run ended, or None."""
-        return next((row for row in self.rows[label] if row.run_id == run_id and row.resolution != "RETRIED"), None)
+        return next((row for row in self.all_rows(label) if row.run_id == run_id and row.resolution != "RETRIED"), None)
+
+    def all_rows(self, label: str) -> list[Row]:
+        """Return everything on record of a job."""
+        return self.rows[label] + self.wanted[label]
 
 
 def gather(history: History) -> Evidence:
@@ -48,7 +54,7 @@ def gather(history: History) -> Evidence:
         evidence.receipts[receipt.run_id].append(receipt)
         evidence.arrivals[receipt.label].append(receipt)
     for row in history.rows:
-        evidence.rows[row.label].append(row)
+        (evidence.rows if row.trigger == "schedule" else evidence.wanted)[row.label].append(row)
     for attempt in history.attempts:
         evidence.attempts[attempt.run_id, attempt.fence] = attempt
     for operation in sorted(history.operations, key=lambda operation: operation.invoked_at):

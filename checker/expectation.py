@@ -33,12 +33,15 @@ class Expectation:
 
     label: str
     hold: bool = False
+    overlap: str = ""
     must: dict[int, float] = field(default_factory=dict)
     """Instant to the moment from which it could be called: the instant itself, or the answer that came after it."""
     may: set[int] = field(default_factory=set)
     spans: list[Span] = field(default_factory=list)
     pauses: list[tuple[float, float]] = field(default_factory=list)
     """When the job was possibly paused."""
+    quiet: list[tuple[float, float]] = field(default_factory=list)
+    """When it certainly was: from the answer to a pause to the moment when the next resume was asked for."""
 
 
 def expect(history: History) -> dict[str, Expectation]:
@@ -53,7 +56,9 @@ def _expect(label: str, operations: list[Operation], history: History) -> Expect
     found = Expectation(label, hold=any(operation.hold for operation in operations))
     operations = sorted(operations, key=lambda operation: operation.invoked_at)
     found.spans = list(_spans(operations, history.limits.look_ahead + _SLACK))
+    found.overlap = next((operation.overlap for operation in operations if operation.kind == "create"), "")
     found.pauses = list(_pauses(operations))
+    found.quiet = list(_quiet(operations))
     margin = history.limits.look_ahead + _SLACK
     horizon = history.checked_at - history.limits.recovery
     for span in found.spans:
@@ -65,8 +70,14 @@ def _expect(label: str, operations: list[Operation], history: History) -> Expect
                 continue
             moment = instant / 1000
             begun = moment > span.certain_from if span.schedule.cron is not None else True
-            if begun and moment <= span.certain_until and max(moment, span.certain_from) <= horizon:
-                found.must[instant] = max(moment, span.certain_from)
+            callable_from = max(moment, span.certain_from)
+            if begun and moment <= span.certain_until and callable_from <= horizon:
+                resumed = max(
+                    (end for began, end in found.pauses if began - margin <= moment <= end + margin), default=0.0
+                )
+                if resumed + margin <= horizon or resumed == _FOREVER:
+                    # What is resumed from the pause is called after it, and what was parked is claimed again.
+                    found.must[instant] = max(callable_from, resumed + margin if resumed else 0.0)
     return found
 
 
@@ -103,6 +114,17 @@ def _pauses(operations: list[Operation]) -> Iterator[tuple[float, float]]:
             began = None
     if began is not None:
         yield began, _FOREVER
+
+
+def _quiet(operations: list[Operation]) -> Iterator[tuple[float, float]]:
+    paused_at: float | None = None
+    for operation in operations:
+        if operation.kind in {"pause", "resume"} and operation.outcome != "fail":
+            if operation.kind == "resume" and paused_at is not None:
+                yield paused_at, operation.invoked_at
+            paused_at = operation.answered_at if operation.kind == "pause" else None
+    if paused_at is not None:
+        yield paused_at, _FOREVER
 
 
 def names(schedule: Schedule, instant: int) -> bool:

@@ -20,7 +20,7 @@ class Operation(msgspec.Struct):
     """
 
     kind: str
-    """create, amend, pause, resume, delete or cancel."""
+    """create, amend, pause, resume, delete, cancel or run."""
     label: str
     """The client's own name for the job: it travels in the payload, and depends on no id of the server."""
     invoked_at: float
@@ -32,6 +32,9 @@ class Operation(msgspec.Struct):
     run_ms: int | None = None
     """For a cancel: the occurrence."""
     answer: str = ""
+    """For a cancel what was answered; for a run, its id."""
+    overlap: str = ""
+    """For a create: the policy, where it is not the default."""
 
 
 class Receipt(msgspec.Struct):
@@ -45,6 +48,7 @@ class Receipt(msgspec.Struct):
     received_at: float
     answered_at: float | None = None
     answer: str = "none"
+    trigger: str = "schedule"
 
     @property
     def accepted(self) -> bool:
@@ -69,6 +73,7 @@ class Row(msgspec.Struct):
     superseded_ms: int | None = None
     resolution: str = ""
     node: str = ""
+    trigger: str = "schedule"
 
 
 class Attempt(msgspec.Struct):
@@ -89,6 +94,16 @@ class Live(msgspec.Struct):
     due_at: float
     state: str
     held: bool
+    trigger: str = "schedule"
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits for its job to be resumed: it is due at the end of time."""
+        return self.due_at > _END_OF_TIME
+
+
+_END_OF_TIME = 2.5e11
+"""Seconds since 1970: a little before the year 9999 is over."""
 
 
 class Job(msgspec.Struct):

@@ -1,6 +1,6 @@
 """The promises, one function each. Every function yields what breaks its promise."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -17,6 +17,9 @@ _DELAYING = _ABRUPT | {"stall"}
 """Faults that can delay a call. A stall is the machine's own: it gave nobody any time."""
 _ORDERLY_SECONDS = 0.25
 """What an orderly stop may cost others in lateness: a process that starts in its place takes time from the machine."""
+_NEVER = float("inf")
+_WAITING = frozenset({"queue_one", "queue_all", "cancel_running"})
+"""Overlap policies by which a run may wait for another to end, and be late for it."""
 _GRACE = 60.0
 """An occurrence that is later than this counts as missed (the documented policy)."""
 
@@ -24,6 +27,9 @@ _GRACE = 60.0
 def no_loss(evidence: Evidence) -> Iterator[Violation]:
     """Every occurrence that certainly was is on record, with an end that its policy allows."""
     alive = {(live.label, live.scheduled_ms) for live in evidence.history.live}
+    paused = {job.label for job in evidence.history.jobs if job.state == "PAUSED"}
+    # The parked run of a paused job stands for everything from its own instant on.
+    parked = {live.label: live.scheduled_ms for live in evidence.history.live if live.parked and live.label in paused}
     for label, expected in evidence.expected.items():
         own = {row.scheduled_ms: row for row in evidence.rows[label]}
         ranges = [row for row in evidence.rows[label] if row.superseded_ms is not None]
@@ -32,7 +38,7 @@ def no_loss(evidence: Evidence) -> Iterator[Violation]:
             if row is not None:
                 if (fault := _unjustified(evidence, row)) is not None:
                     yield Violation("no loss", f"{_name(row)} ended {row.status} ({row.error}): {fault}")
-            elif (label, instant) not in alive:
+            elif (label, instant) not in alive and instant < parked.get(label, instant + 1):
                 yield Violation("no loss", f"{label} at {instant}: neither on record nor alive")
 
 
@@ -98,6 +104,8 @@ def no_phantom(evidence: Evidence) -> Iterator[Violation]:
     """Nothing is called or recorded that no schedule in force has named."""
     for receipts in evidence.receipts.values():
         for receipt in receipts:
+            if receipt.trigger != "schedule":
+                continue
             expected = evidence.expected.get(receipt.label)
             if expected is None or receipt.scheduled_ms not in expected.may:
                 yield Violation(
@@ -113,6 +121,44 @@ def no_phantom(evidence: Evidence) -> Iterator[Violation]:
             )
             if not known:
                 yield Violation("no phantom", f"{_name(row)}: recorded, unasked for")
+
+
+def wanted_runs(evidence: Evidence) -> Iterator[Violation]:
+    """What somebody wanted run is on record or alive, and nobody's wish comes true twice."""
+    alive = {live.run_id for live in evidence.history.live}
+    seen: dict[str, set[str]] = defaultdict(set)
+    for run_id, receipts in evidence.receipts.items():
+        if receipts[0].trigger != "schedule":
+            seen[receipts[0].label].add(run_id)
+    for label, operations in evidence.operations.items():
+        wishes = [operation for operation in operations if operation.kind == "run"]
+        seen[label] |= {row.run_id for row in evidence.wanted[label]}
+        recorded = {row.run_id for row in evidence.wanted[label]}
+        for wish in wishes:
+            if wish.outcome == "ok" and wish.answer not in recorded | alive:
+                yield Violation("wanted runs", f"{label} run {wish.answer}: neither on record nor alive")
+        for row in evidence.wanted[label]:
+            if (fault := _unjustified(evidence, row)) is not None:
+                yield Violation("wanted runs", f"{_name(row)} ended {row.status} ({row.error}): {fault}")
+        if len(seen[label]) > len(wishes):
+            yield Violation("wanted runs", f"{label}: {len(seen[label])} runs by hand, {len(wishes)} were wanted")
+
+
+def quiet_while_paused(evidence: Evidence) -> Iterator[Violation]:
+    """Between the answer to a pause and the next resume no run begins but what was claimed ahead of the pause."""
+    limits = evidence.history.limits
+    for label, expected in evidence.expected.items():
+        for receipt in evidence.arrivals[label]:
+            if receipt.attempt > 1 or evidence.faults_between(
+                receipt.received_at - limits.recovery, receipt.received_at
+            ):
+                continue
+            for began, ended in expected.quiet:
+                if began + limits.look_ahead + limits.punctual < receipt.received_at < ended:
+                    late_ms = (receipt.received_at - began) * 1000
+                    yield Violation(
+                        "quiet while paused", f"{label} at {receipt.scheduled_ms}: {late_ms:.0f} ms after the pause"
+                    )
 
 
 def never_early(evidence: Evidence) -> Iterator[Violation]:
@@ -152,7 +198,10 @@ def first_receipts(evidence: Evidence) -> Iterator[tuple[Receipt, float]]:
         if first_failure.get(run_id, receipt.fence) < receipt.fence:
             continue
         expected = evidence.expected.get(receipt.label)
-        if expected is not None and receipt.scheduled_ms in expected.must:
+        if receipt.trigger != "schedule" or expected is None or expected.overlap in _WAITING:
+            continue
+        # What was due in a pause that nobody is known to have ended may come at any time.
+        if expected.must.get(receipt.scheduled_ms, _NEVER) < _NEVER:
             yield receipt, expected.must[receipt.scheduled_ms]
 
 
@@ -165,12 +214,13 @@ def faults_near(evidence: Evidence, receipt: Receipt, base: float) -> list[Fault
 
 def record_truth(evidence: Evidence) -> Iterator[Violation]:
     """SUCCEEDED exactly where a 2xx was given to that attempt; one end an occurrence; nothing begun before its time."""
-    for label, rows in evidence.rows.items():
+    for label in {*evidence.rows, *evidence.wanted}:
+        rows = evidence.all_rows(label)
         ends = Counter(row.run_id for row in rows if row.resolution != "RETRIED")
         for run_id, count in ends.items():
             if count > 1:
                 yield Violation("record truth", f"{label} run {run_id}: {count} ends on record")
-        by_instant = Counter(row.scheduled_ms for row in rows if row.resolution != "RETRIED")
+        by_instant = Counter(row.scheduled_ms for row in evidence.rows[label] if row.resolution != "RETRIED")
         for instant, count in by_instant.items():
             if count > 1:
                 yield Violation("record truth", f"{label} at {instant}: {count} ends on record")
@@ -195,7 +245,7 @@ def _explained(evidence: Evidence, row: Row, accepted: Receipt) -> bool:
     """Whether a fault or a cancel kept an accepted call from being recorded as one."""
     if abrupt(evidence.faults_between(accepted.received_at - 0.5, row.finished_at)):
         return True
-    return row.status == "CANCELED" and _was_cancelled(evidence, row)
+    return row.status == "CANCELED" and (_was_cancelled(evidence, row) or _was_replaced(evidence, row))
 
 
 def idempotent_create(evidence: Evidence) -> Iterator[Violation]:
@@ -226,11 +276,14 @@ def cancel_is_final(evidence: Evidence) -> Iterator[Violation]:
 def liveness(evidence: Evidence) -> Iterator[Violation]:
     """After the last fault everything that was due has ended, and every active recurring job goes on."""
     history = evidence.history
+    active = {job.label for job in history.jobs if job.state == "ACTIVE"}
     overdue_before = history.checked_at - history.limits.recovery
     for live in history.live:
+        if live.parked and live.label in active:
+            yield Violation("liveness", f"{live.label} at {live.scheduled_ms}: parked, and its job is active")
         if live.due_at < overdue_before and live.state != "RUNNING":
             yield Violation("liveness", f"{live.label} at {live.scheduled_ms}: due and still {live.state}")
-    armed = {live.label for live in history.live}
+    armed = {live.label for live in history.live if live.trigger == "schedule"}
     for job in history.jobs:
         if job.state == "ACTIVE" and job.recurring and job.label not in armed:
             yield Violation("liveness", f"{job.label}: active, recurring, and without a live run")
@@ -242,6 +295,8 @@ RULES: dict[str, Callable[[Evidence], Iterator[Violation]]] = {
     "never twice": never_twice,
     "fences rise": fences_rise,
     "no phantom": no_phantom,
+    "wanted runs": wanted_runs,
+    "quiet while paused": quiet_while_paused,
     "never early": never_early,
     "timely": timely,
     "record truth": record_truth,
@@ -264,7 +319,8 @@ def _unjustified(evidence: Evidence, row: Row) -> str | None:
         case "FAILED":
             return None if receipts and not receipts[-1].accepted else "without a failed call"
         case "CANCELED":
-            return None if _was_cancelled(evidence, row) else "nobody cancelled it"
+            known = _was_cancelled(evidence, row) or _was_replaced(evidence, row)
+            return None if known else "nobody cancelled it"
         case "UNKNOWN":
             return None if evidence.expected[row.label].hold else "its job does not hold the unknown"
         case "SKIPPED" if row.error.startswith("overlap"):
@@ -291,9 +347,15 @@ def _was_cancelled(evidence: Evidence, row: Row) -> bool:
     )
 
 
+def _was_replaced(evidence: Evidence, row: Row) -> bool:
+    """Whether a later run of the job took its place, as its policy has it."""
+    expected = evidence.expected.get(row.label)
+    return expected is not None and expected.overlap == "cancel_running" and row.error.startswith("replaced")
+
+
 def _overlapped(evidence: Evidence, row: Row) -> bool:
     """Whether an earlier run of the job had not ended, or its end could not be recorded, when this one was skipped."""
-    earlier = [other for other in evidence.rows[row.label] if other.scheduled_ms < row.scheduled_ms]
+    earlier = [other for other in evidence.all_rows(row.label) if other.scheduled_ms < row.scheduled_ms]
     # A pool whose connections a fault has broken pauses for about a second before it makes new ones: an end that falls
     # into that is on record later.
     pause = evidence.history.limits.detection

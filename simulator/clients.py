@@ -141,6 +141,8 @@ class Clients:
         await self._operate(Operation("amend", label, 0.0, schedule=Schedule(cron=cron)), act)
 
     async def _move(self, kind: str, label: str, job_id: UUID, state: JobStatus) -> None:
+        from_pause = state is JobStatus.ACTIVE and self._random.random() < 0.5
+
         async def act() -> str | None:
             async with changing(self._database, self._tenant_id, job_id) as change:
                 if change is None or change.job.state in {JobStatus.DELETED, JobStatus.COMPLETED}:
@@ -150,7 +152,7 @@ class Clients:
                 if state is JobStatus.PAUSED:
                     await change.pause(None)
                 else:
-                    await change.resume(from_pause=False)
+                    await change.resume(from_pause=from_pause)
             return kind
 
         await self._operate(Operation(kind, label, 0.0), act)

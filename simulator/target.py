@@ -29,6 +29,7 @@ class Target:
             attempt=int(headers["countwheel-attempt"]),
             scheduled_ms=round(scheduled_for.timestamp() * 1000),
             received_at=self.server.now.timestamp(),
+            trigger=headers["countwheel-trigger"],
         )
         self.receipts.append(receipt)
         return receipt
