@@ -40,6 +40,8 @@ class Settings:
     allow_http_targets: bool = False
     require_idempotency_key: bool = False
     max_body_bytes: int = 1_048_576
+    busy_minute_runs: int = 1_000
+    """A job whose first run is in a minute with so many runs of its tenant is created with a warning."""
     concurrency: int = 256
     database_connections: int = 8
     lease_seconds: float = 6.0
@@ -118,6 +120,7 @@ _WHOLE_NUMBERS = {
     "max_body_bytes": (1_024, 64 * 1_048_576),
     "concurrency": (1, 10_000),
     "database_connections": (2, 100),
+    "busy_minute_runs": (1, 1_000_000),
     "token_lifetime_seconds": (60, 86_400),
 }
 _SECONDS = {"lease_seconds": (3.0, 600.0), "stop_grace_seconds": (0.0, 3_600.0)}

@@ -21,6 +21,7 @@ import uvloop
 
 from countwheel import __version__, config
 from countwheel.api.app import build_app
+from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import load_contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
@@ -341,6 +342,7 @@ async def server(
             verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock),
             target_refusal=guard.url_refusal,
             creator=JobCreator(api_database),
+            busy=BusyMinutes(api_database, database_clock, settings.busy_minute_runs),
             settings=ApiSettings(
                 max_body_bytes=settings.max_body_bytes,
                 require_idempotency_key=settings.require_idempotency_key,

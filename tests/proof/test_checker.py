@@ -148,9 +148,47 @@ def _give_two_runs_one_id(history: History) -> None:
     history.receipts[-1].run_id = "r@8"
 
 
+def _run_by_hand_and_lose_it(history: History) -> None:
+    history.operations.append(Operation("run", "r", T0 + 3, T0 + 3.1, "ok", answer="r@3"))
+
+
+def _run_by_hand_what_nobody_wanted(history: History) -> None:
+    history.rows.append(row("r", 3, trigger="manual"))
+    history.receipts.append(receipt("r", 3))
+    history.receipts[-1].trigger = "manual"
+
+
+def _run_a_wish_twice(history: History) -> None:
+    history.operations.append(Operation("run", "r", T0 + 3, T0 + 3.1, "ok", answer="r@3"))
+    for second in (3, 3.5):
+        history.rows.append(row("r", second, trigger="manual"))
+        history.receipts.append(receipt("r", second))
+        history.receipts[-1].trigger = "manual"
+
+
+def _call_while_paused(history: History) -> None:
+    history.operations.append(Operation("pause", "r", T0 + 4.5, T0 + 4.6, "ok"))
+    history.operations.append(Operation("resume", "r", T0 + 7.5, T0 + 7.6, "ok"))
+
+
+def _leave_parked_what_is_active(history: History) -> None:
+    history.jobs[0].state = "ACTIVE"
+    history.live.append(Live("r", "r@10", int((T0 + 10) * 1000), 253_370_764_800.0, "SCHEDULED", held=False))
+
+
+def _replace_a_run_of_a_job_that_lets_none_be_replaced(history: History) -> None:
+    history.rows[1] = row("r", 4, "CANCELED", error="replaced by the next occurrence", started_at=None)
+
+
 @pytest.mark.parametrize(
     ("tamper", "rule"),
     [
+        (_run_by_hand_and_lose_it, "wanted runs"),
+        (_run_by_hand_what_nobody_wanted, "wanted runs"),
+        (_run_a_wish_twice, "wanted runs"),
+        (_call_while_paused, "quiet while paused"),
+        (_leave_parked_what_is_active, "liveness"),
+        (_replace_a_run_of_a_job_that_lets_none_be_replaced, "no loss"),
         (_lose_a_run, "no loss"),
         (_lose_a_receipt, "record truth"),
         (_lose_a_receipt, "blind"),
@@ -177,6 +215,17 @@ def test_a_broken_promise_is_found(history: History, tamper: Callable[[History],
     """Whatever else is found, the rule that was broken is among it."""
     tamper(history)
     assert rule in judge(history).broken()
+
+
+def test_the_parked_run_of_a_paused_job_stands_for_what_comes_after_it(history: History) -> None:
+    """Nothing is on record of the pause until it ends; the run that waits for that is, and no other job's."""
+    history.operations[1] = Operation("pause", "r", T0 + 4.5, T0 + 4.6, "ok")
+    history.jobs[0].state = "PAUSED"
+    history.rows = [row("r", second) for second in (2, 4)] + [row("o", 5)]
+    history.receipts = [receipt("r", second) for second in (2, 4)] + [receipt("o", 5)]
+    assert "no loss" in judge(history).broken()
+    history.live = [Live("r", "r@6", int((T0 + 6) * 1000), 253_370_764_800.0, "SCHEDULED", held=False)]
+    assert judge(history).violations == []
 
 
 def test_a_repeat_that_a_crash_explains_is_listed_with_it(history: History) -> None:

@@ -10,7 +10,7 @@ from countwheel.api.answers import json_answer
 from countwheel.api.body import read_json
 from countwheel.api.etag import check_match, etag, read_if_match
 from countwheel.api.job_changes import amend, answer_with
-from countwheel.api.jobs import FIRST_VERSION, calendars_of, define_submission
+from countwheel.api.jobs import FIRST_VERSION, calendars_of, define_submission, find_warnings
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
@@ -52,7 +52,8 @@ async def _create(api: ApiParts, principal: Principal, job_id: UUID, body: objec
         await api.creator.create(job)
     except RefusedRowError:
         return None
-    return json_answer(views.new_job(job), 201, {"Location": f"/v1/jobs/{job_id}", "ETag": etag(FIRST_VERSION)})
+    view = views.new_job(job, await find_warnings(api, job))
+    return json_answer(view, 201, {"Location": f"/v1/jobs/{job_id}", "ETag": etag(FIRST_VERSION)})
 
 
 async def _replace(

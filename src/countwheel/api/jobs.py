@@ -23,12 +23,15 @@ from countwheel.api.replay import REPLAYED, find_answer
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
+from countwheel.domain.cron import doubts
 from countwheel.domain.errors import Fault, InvalidError, together
+from countwheel.domain.interval import is_every
 from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
+from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import NO_CALENDARS, Calendars, named_calendars
 from countwheel.store import cancellation, idempotency, jobs
 from countwheel.store.calendars import find_calendars
-from countwheel.store.jobs import JobFilter
+from countwheel.store.jobs import JobFilter, NewJob
 
 _ENTROPY_BYTES = 10
 FIRST_VERSION = 1
@@ -45,7 +48,7 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     definition = define_submission(api, body, job_id, calendars, now=created_at)
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
-    answer = compact_json(views.new_job(job))
+    answer = compact_json(views.new_job(job, await find_warnings(api, job)))
     if key is not None:
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
     if await api.creator.create(job):
@@ -53,6 +56,17 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     stored = await find_answer(api, idempotency.CREATE_JOB, principal.tenant_id, key, fingerprint)
     location = f"/v1/jobs/{json.loads(stored)['job_id']}"
     return json_answer(stored, 201, {"Location": location} | REPLAYED)
+
+
+async def find_warnings(api: ApiParts, job: NewJob) -> list[str]:
+    """Return what is right in a new job and yet probably not what is meant, or not wise."""
+    schedule = recurring_of(job)
+    if schedule is None or is_every(schedule.expression):
+        return []
+    found = doubts(schedule.expression)
+    if (crowd := await api.busy.warning(job, schedule)) is not None:
+        found.append(crowd)
+    return found
 
 
 async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:

@@ -68,6 +68,15 @@ class Parameters:
             raise invalid_parameter(name, "give true or false")
         return _SWITCH[text]
 
+    def whole_number(self, name: str, least: int, most: int, default: int) -> int:
+        """Return a whole number within bounds."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
+            raise invalid_parameter(name, f"give a whole number from {least} to {most}")
+        return int(text)
+
     def instant(self, name: str) -> datetime | None:
         """Return an instant (RFC 3339 with offset)."""
         text = self.text(name)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
 from countwheel.api.creator import JobCreator
 from countwheel.auth.issuer import Issuer
@@ -34,4 +35,5 @@ class ApiParts:
     verifier: TokenVerifier
     target_refusal: TargetRefusal
     creator: JobCreator
+    busy: BusyMinutes
     settings: ApiSettings = field(default_factory=ApiSettings)

@@ -1,6 +1,7 @@
 """Rows as the API shows them. Field names and formats are the contract's (`openapi.yaml`)."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,9 +20,9 @@ def timestamp(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
 
 
-def new_job(job: NewJob) -> dict[str, Any]:
+def new_job(job: NewJob, warnings: Sequence[str]) -> dict[str, Any]:
     """Return the job of a 201, with the run that it was created with."""
-    return _job(
+    view = _job(
         job,
         state="ACTIVE",
         labels=json.loads(job.labels),
@@ -29,6 +30,7 @@ def new_job(job: NewJob) -> dict[str, Any]:
         deleted_at=None,
         next_run=_next_run(job, job.run_id, job.scheduled_for, RunStatus.SCHEDULED),
     )
+    return view | {"warnings": list(warnings)} if warnings else view
 
 
 def stored_job(job: JobRow) -> dict[str, Any]:

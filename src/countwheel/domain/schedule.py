@@ -74,9 +74,16 @@ class Recurring:
 
     def _next_unbounded(self, instant: datetime) -> datetime | None:
         if is_every(self.expression):
-            anchor = self.terms.start_at or ids.time_of(self.job_id) or _EPOCH
-            return _parse_every(self.expression).next_after(instant, anchor)
+            return _parse_every(self.expression).next_after(instant, self.anchor())
         return _next_in_zone(self.cron(), self, instant)
+
+    def anchor(self) -> datetime:
+        """Return from when an interval is counted."""
+        return self.terms.start_at or ids.time_of(self.job_id) or _EPOCH
+
+    def distance(self) -> timedelta:
+        """Return how far apart the occurrences of an interval are. Not for a cron expression."""
+        return _parse_every(self.expression).distance
 
     def cron(self) -> Cron | RolledCron:
         """Return the wall-clock times that it names. Not for an interval."""

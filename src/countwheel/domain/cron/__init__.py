@@ -9,7 +9,7 @@ from countwheel.domain.cron.expression import (
     parse_cron,
 )
 from countwheel.domain.cron.fields import CronError
-from countwheel.domain.cron.words import cron_in_words, doubts
+from countwheel.domain.cron.words import cron_in_words, doubts, spread
 
 __all__ = [
     "CRON_PATTERN",
@@ -21,4 +21,5 @@ __all__ = [
     "cron_in_words",
     "doubts",
     "parse_cron",
+    "spread",
 ]

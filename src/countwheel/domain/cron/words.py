@@ -52,6 +52,14 @@ def doubts(expression: str) -> list[str]:
     return found
 
 
+def spread(expression: str) -> str | None:
+    """Return an expression like this one whose minute is the job's own (`H`), or None where it repeats already."""
+    parts = split_fields(expression)
+    if not parts["minute"].isdigit():
+        return None
+    return " ".join("H" if name == "minute" else part for name, part in parts.items())
+
+
 def _times(second: str, minute: str, hour: str) -> str:
     if all(part.replace(",", "").isdigit() for part in (second, minute, hour)):
         times = sorted(product(*(map(int, part.split(",")) for part in (hour, minute, second))))
