@@ -43,6 +43,7 @@ async def play_edits(jobs: int = 10_000, *, seed: int = 1, punctual_seconds: flo
     async with stage(seed=seed, nodes=2) as on:
         clients = on.clients(Random(seed))
         made = await clients.create_all([_at_second(number) for number in range(jobs)], "/ok")
+        Random(seed).shuffle(made)  # each client has jobs of every second
         async with clients.at_work():
             await asyncio.gather(
                 *(_Client(clients, made[n::_CLIENTS], Random(seed * _CLIENTS + n)).work() for n in range(_CLIENTS))

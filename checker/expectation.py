@@ -76,7 +76,7 @@ def _expect(label: str, operations: list[Operation], history: History) -> Expect
                     (end for began, end in found.pauses if began - margin <= moment <= end + margin), default=0.0
                 )
                 if resumed + margin <= horizon or resumed == _FOREVER:
-                    # What is resumed from the pause is called after it, and what was parked is claimed again.
+                    # What is resumed from the pause is called after it, and what was shelved is claimed again.
                     found.must[instant] = max(callable_from, resumed + margin if resumed else 0.0)
     return found
 

@@ -97,7 +97,7 @@ class Live(msgspec.Struct):
     trigger: str = "schedule"
 
     @property
-    def parked(self) -> bool:
+    def shelved(self) -> bool:
         """Whether it waits for its job to be resumed: it is due at the end of time."""
         return self.due_at > _END_OF_TIME
 

@@ -28,8 +28,8 @@ def no_loss(evidence: Evidence) -> Iterator[Violation]:
     """Every occurrence that certainly was is on record, with an end that its policy allows."""
     alive = {(live.label, live.scheduled_ms) for live in evidence.history.live}
     paused = {job.label for job in evidence.history.jobs if job.state == "PAUSED"}
-    # The parked run of a paused job stands for everything from its own instant on.
-    parked = {live.label: live.scheduled_ms for live in evidence.history.live if live.parked and live.label in paused}
+    # The shelved run of a paused job stands for everything from its own instant on.
+    shelved = {live.label: live.scheduled_ms for live in evidence.history.live if live.shelved and live.label in paused}
     for label, expected in evidence.expected.items():
         own = {row.scheduled_ms: row for row in evidence.rows[label]}
         ranges = [row for row in evidence.rows[label] if row.superseded_ms is not None]
@@ -38,7 +38,7 @@ def no_loss(evidence: Evidence) -> Iterator[Violation]:
             if row is not None:
                 if (fault := _unjustified(evidence, row)) is not None:
                     yield Violation("no loss", f"{_name(row)} ended {row.status} ({row.error}): {fault}")
-            elif (label, instant) not in alive and instant < parked.get(label, instant + 1):
+            elif (label, instant) not in alive and instant < shelved.get(label, instant + 1):
                 yield Violation("no loss", f"{label} at {instant}: neither on record nor alive")
 
 
@@ -279,8 +279,8 @@ def liveness(evidence: Evidence) -> Iterator[Violation]:
     active = {job.label for job in history.jobs if job.state == "ACTIVE"}
     overdue_before = history.checked_at - history.limits.recovery
     for live in history.live:
-        if live.parked and live.label in active:
-            yield Violation("liveness", f"{live.label} at {live.scheduled_ms}: parked, and its job is active")
+        if live.shelved and live.label in active:
+            yield Violation("liveness", f"{live.label} at {live.scheduled_ms}: shelved, and its job is active")
         if live.due_at < overdue_before and live.state != "RUNNING":
             yield Violation("liveness", f"{live.label} at {live.scheduled_ms}: due and still {live.state}")
     armed = {live.label for live in history.live if live.trigger == "schedule"}

@@ -171,7 +171,7 @@ def _call_while_paused(history: History) -> None:
     history.operations.append(Operation("resume", "r", T0 + 7.5, T0 + 7.6, "ok"))
 
 
-def _leave_parked_what_is_active(history: History) -> None:
+def _leave_shelved_what_is_active(history: History) -> None:
     history.jobs[0].state = "ACTIVE"
     history.live.append(Live("r", "r@10", int((T0 + 10) * 1000), 253_370_764_800.0, "SCHEDULED", held=False))
 
@@ -187,7 +187,7 @@ def _replace_a_run_of_a_job_that_lets_none_be_replaced(history: History) -> None
         (_run_by_hand_what_nobody_wanted, "wanted runs"),
         (_run_a_wish_twice, "wanted runs"),
         (_call_while_paused, "quiet while paused"),
-        (_leave_parked_what_is_active, "liveness"),
+        (_leave_shelved_what_is_active, "liveness"),
         (_replace_a_run_of_a_job_that_lets_none_be_replaced, "no loss"),
         (_lose_a_run, "no loss"),
         (_lose_a_receipt, "record truth"),
@@ -217,7 +217,7 @@ def test_a_broken_promise_is_found(history: History, tamper: Callable[[History],
     assert rule in judge(history).broken()
 
 
-def test_the_parked_run_of_a_paused_job_stands_for_what_comes_after_it(history: History) -> None:
+def test_the_shelved_run_of_a_paused_job_stands_for_what_comes_after_it(history: History) -> None:
     """Nothing is on record of the pause until it ends; the run that waits for that is, and no other job's."""
     history.operations[1] = Operation("pause", "r", T0 + 4.5, T0 + 4.6, "ok")
     history.jobs[0].state = "PAUSED"

@@ -33,7 +33,7 @@ class Sweeper:
             occurrences, at_their_end = _armed(unarmed, cancelled)
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
-                await runs.park(connection, [entry.job_id for entry in occurrences])
+                await runs.shelve(connection, [entry.job_id for entry in occurrences])
             if at_their_end:
                 await jobs.complete(connection, at_their_end)
             forgotten = await cancellation.account_for_forgotten(connection)

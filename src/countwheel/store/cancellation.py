@@ -227,4 +227,4 @@ async def _arm_after(
         return
     occurrence = runs.occurrence(job_id, tenant_id, following, schedule.due_at(following))
     await runs.insert_occurrences(connection, [occurrence])
-    await runs.park(connection, [job_id])
+    await runs.shelve(connection, [job_id])

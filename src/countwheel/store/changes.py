@@ -84,7 +84,7 @@ class JobChange:
     async def pause(self, reason: str | None) -> None:
         """Begin no run any more: what is armed waits for `resume`."""
         await self._set_state(JobStatus.PAUSED, reason)
-        await runs.park(self.connection, [self.job.job_id])
+        await runs.shelve(self.connection, [self.job.job_id])
 
     async def resume(self, *, from_pause: bool) -> None:
         """Go on: from now, or from the pause, so that the misfire policy decides about what was due meanwhile.
@@ -92,12 +92,12 @@ class JobChange:
         From now, what was due meanwhile is on record as SKIPPED. A job that has nothing left is COMPLETED.
         """
         schedule, now = recurring_of(self.job), self.job.now
-        cursor = await self.connection.execute(query("find_parked"), {"job_id": self.job.job_id})
-        parked = await cursor.fetchall()
-        for run_id, scheduled_for in parked:
+        cursor = await self.connection.execute(query("find_shelved"), {"job_id": self.job.job_id})
+        shelved = await cursor.fetchall()
+        for run_id, scheduled_for in shelved:
             if from_pause or scheduled_for > now:
                 at = {"job_id": self.job.job_id, "run_id": run_id, "due_at": self._due_at(schedule, scheduled_for)}
-                await self.connection.execute(query("unpark"), at)
+                await self.connection.execute(query("unshelve"), at)
             else:
                 await self._rearm(schedule, None, None)
         nothing_left = schedule is None or is_last(now, self.job, self.job.runs_begun)
@@ -155,7 +155,7 @@ class JobChange:
         `first_due_at`; a recurring one is planned from the moment of the change.
         """
         await self._rearm(schedule, first_occurrence, first_due_at)
-        await runs.park(self.connection, [self.job.job_id])
+        await runs.shelve(self.connection, [self.job.job_id])
 
     async def _rearm(
         self, schedule: Recurring | None, first_occurrence: datetime | None, first_due_at: datetime | None

@@ -216,9 +216,9 @@ async def insert_wanted(connection: Connection, wanted: Sequence[WantedRun]) -> 
     )
 
 
-async def park(connection: Connection, job_ids: Sequence[UUID]) -> None:
+async def shelve(connection: Connection, job_ids: Sequence[UUID]) -> None:
     """Put off what is armed of those of these jobs that are paused, until they are resumed."""
-    await connection.execute(query("park"), {"job_ids": list(job_ids)})
+    await connection.execute(query("shelve"), {"job_ids": list(job_ids)})
 
 
 async def count_begun(connection: Connection, job_ids: Sequence[UUID]) -> None:

@@ -128,16 +128,16 @@ UPDATE runs r SET job_version = j.version FROM jobs j WHERE r.job_id = %(job_id)
 DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHEDULED' AND trigger = 'schedule'
 RETURNING run_id, scheduled_for, fence;
 
--- name: park
+-- name: shelve
 -- The next occurrence of a paused job is due when the job is resumed.
 UPDATE runs r SET due_at = {{never}} FROM jobs j
 WHERE r.job_id = ANY(%(job_ids)s) AND r.node_id IS NULL AND r.state = 'SCHEDULED' AND r.trigger = 'schedule' AND r.fence = 0
   AND j.job_id = r.job_id AND j.state = 'PAUSED';
 
--- name: find_parked
+-- name: find_shelved
 SELECT run_id, scheduled_for FROM runs WHERE job_id = %(job_id)s AND due_at = {{never}} AND node_id IS NULL;
 
--- name: unpark
+-- name: unshelve
 UPDATE runs SET due_at = %(due_at)s WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NULL;
 
 -- name: has_begun_run
