@@ -34,7 +34,8 @@ _FILL = """
     INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at)
     SELECT job_id, job_id, tenant_id, 0, 'schedule', 'SCHEDULED', at, at
     FROM (
-        SELECT job_id, tenant_id, coalesce(schedule_oneoff::timestamptz, date_trunc('hour', now()) + interval '1 h') AS at
+        SELECT job_id, tenant_id,
+            coalesce(schedule_oneoff::timestamptz, date_trunc('hour', now()) + interval '1 h') AS at
         FROM jobs
     ) AS armed;
     ANALYZE jobs, runs;
