@@ -1,7 +1,7 @@
 """Thousands of jobs, changed around their due instants by 8 clients on two nodes: what claims and changes make of it.
 
 No fault comes from outside; the clients themselves are what the claims race with. Each job is one client's own, fires
-once a minute, and is changed within half a second of its time, before or after.
+once in a while (a minute, by default), and is changed within half a second of its time, before or after.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from checker.history import History, Limits, Schedule
 from checker.report import Verdict, judge
 
 _CLIENTS = 8
-_MINUTE = 60
 _AROUND_SECONDS = 0.5
 
 
@@ -36,17 +35,22 @@ class Edits:
         return f"{done}\n{self.verdict.text()}"
 
 
-async def play_edits(jobs: int = 10_000, *, seed: int = 1, punctual_seconds: float = 1.0) -> Edits:
+async def play_edits(
+    jobs: int = 10_000, *, every_seconds: int = 60, seed: int = 1, punctual_seconds: float = 1.0
+) -> Edits:
     """Create the jobs, change each of them around its time, and judge what came of it."""
     limits = Limits(lease=LEASE_SECONDS, punctual=punctual_seconds)
     history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
     async with stage(seed=seed, nodes=2) as on:
         clients = on.clients(Random(seed))
-        made = await clients.create_all([_at_second(number) for number in range(jobs)], "/ok")
+        made = await clients.create_all([Schedule(cron=_every(every_seconds, number)) for number in range(jobs)], "/ok")
         Random(seed).shuffle(made)  # each client has jobs of every second
         async with clients.at_work():
             await asyncio.gather(
-                *(_Client(clients, made[n::_CLIENTS], Random(seed * _CLIENTS + n)).work() for n in range(_CLIENTS))
+                *(
+                    _Client(clients, made[n::_CLIENTS], every_seconds, Random(seed * _CLIENTS + n)).work()
+                    for n in range(_CLIENTS)
+                )
             )
         history.healed_at = time()
         await asyncio.sleep(limits.recovery + 1)
@@ -55,15 +59,16 @@ async def play_edits(jobs: int = 10_000, *, seed: int = 1, punctual_seconds: flo
     return Edits(judge(history), history)
 
 
-def _at_second(number: int) -> Schedule:
-    return Schedule(cron=f"{number % _MINUTE} * * * * *")
+def _every(seconds: int, number: int) -> str:
+    return f"{number % seconds}-59/{seconds} * * * * *"
 
 
 class _Client:
     """Changes one of its jobs after another, whichever is due next, and resumes later what it has paused."""
 
-    def __init__(self, clients: Clients, jobs: Sequence[Made], random: Random) -> None:
+    def __init__(self, clients: Clients, jobs: Sequence[Made], every_seconds: int, random: Random) -> None:
         self._clients = clients
+        self._every_seconds = every_seconds
         self._random = random
         self._paused: list[tuple[float, str, str]] = []
         self._by_second: dict[int, list[Made]] = {}
@@ -80,14 +85,14 @@ class _Client:
                 await self._clients.move("resume", label, job_id)
                 continue
             second, job = self._next(int(now + _AROUND_SECONDS))
-            due = now + (second - now + _AROUND_SECONDS) % _MINUTE - _AROUND_SECONDS
+            due = now + (second - now + _AROUND_SECONDS) % self._every_seconds - _AROUND_SECONDS
             await asyncio.sleep(max(0.0, due + self._random.uniform(-_AROUND_SECONDS, _AROUND_SECONDS) - now))
             await self._change(job, second)
 
     def _next(self, earliest: int) -> tuple[int, Made]:
         """Return the job whose time is next, from a second on."""
-        for ahead in range(_MINUTE):
-            second = (earliest + ahead) % _MINUTE
+        for ahead in range(self._every_seconds):
+            second = (earliest + ahead) % self._every_seconds
             if self._by_second.get(second):
                 return second, self._by_second[second].pop()
         raise LookupError("no job is left")
@@ -97,8 +102,8 @@ class _Client:
         kinds = ("amend", "pause", "cancel", "delete", "run")
         match self._random.choices(kinds, (4, 3, 1, 1, 1))[0]:
             case "amend":
-                moved = (second + self._random.randrange(-1, 4)) % _MINUTE
-                await self._clients.reschedule(label, job_id, f"{moved} * * * * *")
+                moved = second + self._random.randrange(-1, 4)
+                await self._clients.reschedule(label, job_id, _every(self._every_seconds, moved))
             case "pause":
                 await self._clients.move("pause", label, job_id)
                 heapq.heappush(self._paused, (time() + self._random.uniform(0, 3), label, job_id))
@@ -111,4 +116,4 @@ class _Client:
 
 
 def _second_of(job: Made) -> int:
-    return int((job.schedule.cron or "0").split(" ")[0])
+    return int((job.schedule.cron or "0-").split("-")[0])
