@@ -19,6 +19,8 @@ from checker.report import Verdict, judge
 
 _CLIENTS = 8
 _AROUND_SECONDS = 0.5
+_BEFORE_SECONDS = 1.2
+"""A little longer than before a claim: half of the changes come before it, half after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class _Client:
                 continue
             second, job = self._next(int(now + _AROUND_SECONDS))
             due = now + (second - now + _AROUND_SECONDS) % self._every_seconds - _AROUND_SECONDS
-            await asyncio.sleep(max(0.0, due + self._random.uniform(-_AROUND_SECONDS, _AROUND_SECONDS) - now))
+            await asyncio.sleep(max(0.0, due + self._random.uniform(-_BEFORE_SECONDS, _AROUND_SECONDS) - now))
             await self._change(job, second)
 
     def _next(self, earliest: int) -> tuple[int, Made]:

@@ -355,7 +355,12 @@ def _was_replaced(evidence: Evidence, row: Row) -> bool:
 
 def _overlapped(evidence: Evidence, row: Row) -> bool:
     """Whether an earlier run of the job had not ended, or its end could not be recorded, when this one was skipped."""
-    earlier = [other for other in evidence.all_rows(row.label) if other.scheduled_ms < row.scheduled_ms]
+    # One that somebody wanted may be of the very millisecond of an occurrence: then their ids decide which is earlier.
+    earlier = [
+        other
+        for other in evidence.all_rows(row.label)
+        if (other.scheduled_ms, other.run_id) < (row.scheduled_ms, row.run_id)
+    ]
     # A pool whose connections a fault has broken pauses for about a second before it makes new ones: an end that falls
     # into that is on record later.
     pause = evidence.history.limits.detection

@@ -4,12 +4,14 @@ import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import pytest
 from standardwebhooks import Webhook
 
 from countwheel.clock import SystemChance
 from countwheel.delivery.signing import format_secret
 from countwheel.domain import ids
 from countwheel.domain.run import Trigger
+from countwheel.engine.held import Held
 from countwheel.store import access, runs
 from countwheel.store.sealing import Sealer
 from countwheel.testing import Reply, WebhookReceiver
@@ -283,3 +285,19 @@ async def test_a_cancel_that_a_crash_cut_in_two_reaches_the_ledger(node: Node) -
     assert [run["status"] for run in await listed(node, job)] == ["CANCELED", "SCHEDULED"]
     assert (await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}/run/{second}/")).json == {"status": "CANCELED"}
     assert len(await listed(node, job)) == 2
+
+
+async def test_a_cancel_before_the_first_step_of_a_dispatch_ends_the_run(
+    node: Node, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time has come in the very turn of the loop in which its cancel arrives: it ends CANCELED, uncalled."""
+    submit = node.engine.dispatcher.submit
+
+    def submit_and_cancel(held: Held) -> None:
+        submit(held)
+        node.engine.dispatcher.cancel(held, "cancelled by request")
+
+    monkeypatch.setattr(node.engine.timer, "_on_due", submit_and_cancel)
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url)
+    assert (await node.api.run_when(job, "CANCELED"))["attempt"] == 0
+    assert receiver.calls == []

@@ -1,5 +1,6 @@
 """The ledger's daily partitions, and what is kept for how long."""
 
+import asyncio
 from datetime import timedelta
 
 from countwheel.engine.pruner import Pruner
@@ -83,3 +84,21 @@ async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) 
         )
     await Pruner(node.engine.pruner._context).run_once()
     assert await value(node.database, "SELECT array_agg(job_id::text) FROM jobs") == [living]
+
+
+async def test_nodes_that_start_together_make_each_partition_once(database: Database) -> None:
+    """They take turns: none collides with another, and each day has one partition."""
+
+    async def start() -> list[str]:
+        async with database.connection() as connection:
+            return await partitions.make_ahead(connection)
+
+    for parent in partitions.PARENTS:
+        async with database.connection() as connection:
+            for name in await names(database, parent) - {f"{parent}_default"}:
+                await connection.execute(f"DROP TABLE {name}".encode())
+    made = await asyncio.gather(*(start() for _ in range(4)))
+    assert sorted(name for some in made for name in some) == sorted(
+        {name for parent in partitions.PARENTS for name in await names(database, parent)}
+        - {f"{parent}_default" for parent in partitions.PARENTS}
+    )

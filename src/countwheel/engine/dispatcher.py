@@ -115,6 +115,8 @@ class Dispatcher:
     def _slot_is_free(self, held: Held, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         self._ready.done(held)
+        if task.cancelled() and held.phase is Phase.SENDING:
+            self._aborted(held, None)  # a cancel came before its first step: it never was in its own hands
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("dispatch failed beyond its own care", error=repr(error))
         self._start_what_fits()

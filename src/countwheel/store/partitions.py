@@ -1,5 +1,6 @@
 """Daily partitions of the ledger: made ahead, dropped whole when past the retention."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from psycopg import sql
@@ -27,24 +28,33 @@ def day_of(parent: str, name: str) -> date | None:
 async def make_ahead(connection: Connection) -> list[str]:
     """Make the partitions from yesterday to a week ahead that are not there, and return their names."""
     today = await _database_day(connection)
+    days = [today + timedelta(days=offset) for offset in range(-1, DAYS_AHEAD + 1)]
     made = []
     for parent in PARENTS:
-        present = set(await _partitions(connection, parent))
-        for offset in range(-1, DAYS_AHEAD + 1):
-            day = today + timedelta(days=offset)
-            name = name_of(parent, day)
-            if name in present:
-                continue
+        if not await _missing(connection, parent, days):
+            continue
+        async with connection.transaction():
+            # Nodes that start together take turns: IF NOT EXISTS does not keep two of them from colliding.
             await connection.execute(
-                sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                    sql.Identifier(name),
-                    sql.Identifier(parent),
-                    sql.Literal(f"{day}T00:00:00Z"),
-                    sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"),
-                )
+                sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(sql.Identifier(parent))
             )
-            made.append(name)
+            for day in await _missing(connection, parent, days):
+                await connection.execute(
+                    sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
+                        sql.Identifier(name_of(parent, day)),
+                        sql.Identifier(parent),
+                        sql.Literal(f"{day}T00:00:00Z"),
+                        sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"),
+                    )
+                )
+                made.append(name_of(parent, day))
     return made
+
+
+async def _missing(connection: Connection, parent: str, days: Sequence[date]) -> list[date]:
+    """Return the days that have no partition yet."""
+    present = set(await _partitions(connection, parent))
+    return [day for day in days if name_of(parent, day) not in present]
 
 
 async def drop_past(connection: Connection, *, retention_days: int) -> list[str]:
