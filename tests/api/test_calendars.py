@@ -136,6 +136,8 @@ async def test_p4_a_job_runs_so_often_and_is_completed(node: Node, receiver: Web
     await eventually(is_completed)
     assert len(receiver.calls) == 2
     assert (await job_of(node, job))["next_run"] is None
+    found = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/audit")).json
+    assert (found["ok"], found["totals"]["ran"] + found["totals"]["late"]) == (True, 2)
 
 
 async def test_p4_max_runs_is_counted_over_an_edit(node: Node, receiver: WebhookReceiver) -> None:

@@ -75,6 +75,8 @@ async def test_resumed_from_now_what_was_due_meanwhile_is_one_row(node: Node, re
     assert row["error"].startswith("paused: ")
     assert row["superseded_by"] == resumed["next_run"]["scheduled_for"]
     await receiver.wait_for(sent + 1)
+    found = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/audit")).json
+    assert (found["ok"], found["totals"]["skipped"]) == (True, row["occurrences"])
 
 
 async def test_resumed_from_the_pause_the_misfire_policy_decides(node: Node, receiver: WebhookReceiver) -> None:

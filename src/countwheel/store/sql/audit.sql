@@ -18,7 +18,12 @@ WHERE (%(tenant_id)s::uuid IS NULL OR tenant_id = %(tenant_id)s::uuid)
 SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, terms, effective_from, effective_until
 FROM job_versions WHERE job_id = ANY(%(job_ids)s)
 UNION ALL
-SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, terms, coalesce(effective_from, created_at), deleted_at
+SELECT job_id, version, schedule_recurring, schedule_oneoff, timezone, terms, coalesce(effective_from, created_at),
+    -- A job that has had all the runs that it may have names nothing after the last of them.
+    CASE WHEN runs_begun > 0 AND (terms::jsonb ->> 'max_runs')::int <= runs_begun THEN greatest(
+        (SELECT max(r.scheduled_for) FROM runs r WHERE r.job_id = jobs.job_id AND r.trigger = 'schedule'),
+        (SELECT max(h.scheduled_for) FROM run_history h WHERE h.job_id = jobs.job_id AND h.trigger = 'schedule')
+    ) ELSE deleted_at END
 FROM jobs WHERE job_id = ANY(%(job_ids)s)
 ORDER BY job_id, version;
 
