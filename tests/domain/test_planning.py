@@ -34,7 +34,7 @@ def candidate(**changes) -> Candidate:
         "first_claim": True,
         "job_status": JobStatus.ACTIVE,
         "begun": False,
-        "cancel_requested": False,
+        "cancel_reason": None,
         "lost_attempts": 0,
         "schedule": HOURLY,
     }
@@ -140,9 +140,9 @@ def test_cancelled_occurrences_are_left_out_of_the_chain() -> None:
 
 def test_a_cancelled_run_still_keeps_the_chain_going() -> None:
     """Cancelling one occurrence lets the one after it stand."""
-    planned = plan(candidate(cancel_requested=True), now=NOON)
+    planned = plan(candidate(cancel_reason="replaced"), now=NOON)
     assert planned.ending is not None
-    assert (planned.ending.status, planned.following) == (RunStatus.CANCELED, NOON + HOUR)
+    assert planned == Plan(Ending(RunStatus.CANCELED, "replaced"), NOON + HOUR)
 
 
 def test_a_job_that_is_gone_ends_its_run_and_its_chain() -> None:

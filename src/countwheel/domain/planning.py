@@ -60,7 +60,8 @@ class Candidate:
     job_status: JobStatus
     begun: bool
     """An attempt was made before: a pause stops new runs, not those that have begun."""
-    cancel_requested: bool
+    cancel_reason: str | None
+    """Why somebody has asked for its end, or None."""
     lost_attempts: int
     schedule: Recurring | None
     """None for a one-off job, and for a run that is not of the schedule."""
@@ -80,8 +81,8 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     following = _following(candidate, cancelled)
     if candidate.job_status is JobStatus.PAUSED and not candidate.begun:
         return Plan(Ending(RunStatus.SKIPPED, "paused: its job was paused when it was due"), following)
-    if candidate.cancel_requested:
-        return Plan(Ending(RunStatus.CANCELED, "cancelled by request"), following)
+    if candidate.cancel_reason is not None:
+        return Plan(Ending(RunStatus.CANCELED, candidate.cancel_reason), following)
     if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT:
         reason = f"parked: {candidate.lost_attempts} nodes were lost while they held this run"
         return Plan(Ending(RunStatus.FAILED, reason), following)

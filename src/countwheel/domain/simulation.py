@@ -162,7 +162,7 @@ def _candidate(schedule: Recurring, instant: datetime, runs_begun: int) -> Candi
         first_claim=True,
         job_status=JobStatus.ACTIVE,
         begun=False,
-        cancel_requested=False,
+        cancel_reason=None,
         lost_attempts=0,
         schedule=schedule,
         terms=schedule.terms,

@@ -166,7 +166,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             first_claim=run.fence == 1,
             job_status=JobStatus(run.job_state),
             begun=run.attempt > 1,
-            cancel_requested=run.cancel_requested,
+            cancel_reason=run.cancel_reason,
             lost_attempts=run.lost_attempts,
             schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,
             terms=decode(run.terms),

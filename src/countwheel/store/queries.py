@@ -22,7 +22,9 @@ _FRAGMENTS = {
         WHERE r.job_id = p.job_id AND r.run_id = p.run_id
         RETURNING
             r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
-            r.started_at, r.cancel_requested_at IS NOT NULL, r.overlap,
+            r.started_at,
+            CASE WHEN r.cancel_requested_at IS NOT NULL THEN coalesce(r.cancel_reason, 'cancelled by request') END,
+            r.overlap,
             j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
             j.schedule_recurring, j.timezone, j.terms, j.state, j.delivery, j.on_unknown, j.runs_begun,
             -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.

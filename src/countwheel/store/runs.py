@@ -35,7 +35,8 @@ class ClaimedRun:
     lost_attempts: int
     fence: int
     started_at: datetime | None
-    cancel_requested: bool
+    cancel_reason: str | None
+    """Why it is to end, where somebody has asked for that."""
     overlap: str | None
     """What a backfill says for itself; None for what the job says."""
     job_url: str
