@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from countwheel.domain.cron import cron_in_words, doubts
+from countwheel.domain.cron import CronError, cron_in_words, doubts, parse_cron
+from countwheel.domain.cron.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Field
 from countwheel.domain.preview import Note, preview
 from countwheel.domain.schedule import parse_recurring
 from countwheel.domain.terms import DstGap, DstOverlap, Terms
@@ -93,3 +96,18 @@ def test_an_end_and_an_interval_are_said() -> None:
     ended = preview(parse_recurring("@daily", None, terms=Terms(end_at=START)), START, 5)
     assert (ended.fires, ended.warnings) == ((), ("nothing is left: the last occurrence is past",))
     assert preview(parse_recurring("@every 90s", None), START, 1).meaning.startswith("every 90s of real time")
+
+
+def fields(*kinds: Field) -> st.SearchStrategy[str]:
+    return st.tuples(*(st.from_regex(kind.pattern, fullmatch=True) for kind in kinds)).map(" ".join)
+
+
+@given(st.one_of(fields(MINUTE, HOUR, DAY, MONTH, WEEKDAY), fields(SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)))
+def test_something_can_be_said_of_whatever_means_something(expression: str) -> None:
+    """Words and doubts, of the strangest spelling: lists of stars and steps among it."""
+    try:
+        parse_cron(expression)
+    except CronError:
+        return
+    assert cron_in_words(expression)
+    assert all(doubts(expression))

@@ -108,7 +108,7 @@ _READ: dict[str, tuple[type | tuple[type, ...], Callable[[Any], Any]]] = {
     "end_at": (str, _instant),
     "exclude": (dict, _exclude),
     "on_excluded": (str, OnExcluded),
-    "max_runs": (int, int),
+    "max_runs": ((int, float), int),
     "window": (str, parse_window),
     "overlap": (str, Overlap),
     "misfire": (str, Misfire),

@@ -44,7 +44,7 @@ def doubts(expression: str) -> list[str]:
         found.append("day of month and day of week are both given: either is enough, as in every cron")
     for name, length in (("second", 60), ("minute", 60), ("hour", 24)):
         span, _, step = parts.get(name, "").partition("/")
-        if span in {"*", "0"} and step and length % int(step):
+        if span in {"*", "0"} and step.isdigit() and length % int(step):
             found.append(f"{name} {span}/{step} starts anew at 0: the last distance of each round is shorter")
     numbers = [int(term) for term in day.split(",") if term.isdigit()]
     if numbers and min(numbers) > _SHORTEST_MONTH and parts["month"] == "*" and weekday[0] in "*?":
