@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -15,6 +17,7 @@ from harness import fresh_database
 
 ROWS = 100_000
 NODE = "node-1"
+TENANT = UUID(md5(b"tenant", usedforsecurity=False).hexdigest())
 
 FILL = f"""
     INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, timeout_seconds,
@@ -177,3 +180,20 @@ def test_polling_is_cheap(filled: psycopg.Connection) -> None:
     requests = custom_plan(filled, query("cancel_requests"), {"node_id": NODE})
     assert {scan.index for scan in requests} == {"runs_cancel_requested"}
     assert sum(scan.rows_visited for scan in requests) == 0
+
+
+def test_the_jobs_of_a_calendar_are_found_by_its_name(filled: psycopg.Connection) -> None:
+    """A change of a calendar reads the jobs that name it, however many others there are."""
+    for name in ("find_jobs_behind", "names_calendar"):
+        parameters = {"tenant_id": TENANT, "name": "de", "version": 2, "limit": 100}
+        scans = custom_plan(filled, query(name), parameters)
+        assert all(scan.kind.startswith("Bitmap") and scan.rows_visited == 0 for scan in scans), scans
+
+
+def test_the_runs_of_a_minute_are_counted_by_their_tenant_and_time(filled: psycopg.Connection) -> None:
+    """The warning at a create reads as many entries of an index as it counts, and no row of another minute."""
+    at = datetime(2199, 1, 1, tzinfo=UTC)
+    parameters = {"tenant_id": TENANT, "start": at, "end": at + timedelta(minutes=1), "limit": 1000}
+    scans = custom_plan(filled, query("count_due"), parameters)
+    assert {scan.index for scan in scans} == {"runs_due_by_tenant"}
+    assert sum(scan.rows_visited for scan in scans) == 0

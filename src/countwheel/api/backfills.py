@@ -74,16 +74,21 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
 async def _choose(change: JobChange, wish: _Wish) -> list[datetime]:
     if wish.end > change.job.now:
         raise InvalidError([Fault("#/to", "is still to come: a backfill is of the past, give no later time than now")])
-    schedule = recurring_of(change.job)
-    known = await backfill.find_known(change, wish.start, wish.end)
-    if schedule is None:
-        moment = parse_oneoff(change.job.schedule_oneoff or "", change.job.timezone)
-        return choose([moment] if wish.start <= moment < wish.end else [], known, wish.only)
     try:
-        # In a thread: a long range of a dense schedule is a second of work, and calls are due meanwhile.
-        return await asyncio.to_thread(lambda: choose(named_between(schedule, wish.start, wish.end), known, wish.only))
+        named = await _named(change, wish)
+        known = await backfill.find_known(change, wish.start, wish.end)  # no more than what is named, or so
+        return choose(named, known, wish.only)
     except TooManyError as error:
         raise InvalidError([Fault("#/to", str(error))]) from error
+
+
+async def _named(change: JobChange, wish: _Wish) -> list[datetime]:
+    schedule = recurring_of(change.job)
+    if schedule is not None:
+        # In a thread: a long range of a dense schedule is a second of work, and calls are due meanwhile.
+        return await asyncio.to_thread(list, named_between(schedule, wish.start, wish.end))
+    moment = parse_oneoff(change.job.schedule_oneoff or "", change.job.timezone)
+    return [moment] if wish.start <= moment < wish.end else []
 
 
 def _view(change: JobChange, wish: _Wish, backfill_id: UUID, instants: list[datetime]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError, together
 from countwheel.domain.exclusion import Exclusion, read_exclusion, write_exclusion
 from countwheel.store import calendars
+from countwheel.store.calendars import ChangedCalendar
 
 _CARRIED_AT_ONCE = 200
 """So many jobs get a changed calendar before the answer; the nodes carry it to the others."""
@@ -31,14 +32,11 @@ async def put_calendar(api: ApiParts, request: Request, principal: Principal) ->
         created = await calendars.put(
             connection, principal.tenant_id, name, write_exclusion(exclusion), body.get("description")
         )
-        changed = [
-            calendar
-            for calendar in await calendars.find_changed(connection)
-            if (calendar.tenant_id, calendar.name) == (principal.tenant_id, name)
-        ]
-    for calendar in changed:
-        if await calendars.carry(api.database, calendar, _CARRIED_AT_ONCE) < _CARRIED_AT_ONCE:
-            await calendars.carry(api.database, calendar, 1)
+        rows = await calendars.read(connection, principal.tenant_id, name=name)
+    for row in rows:
+        changed = ChangedCalendar(principal.tenant_id, name, row.version, row.exclusion)
+        if await calendars.carry(api.database, changed, _CARRIED_AT_ONCE) < _CARRIED_AT_ONCE:
+            await calendars.carry(api.database, changed, 1)  # none is behind: it is in force
     location = {"Location": f"/v1/calendars/{name}"} if created else {}
     return json_answer(await _read(api, principal, name), 201 if created else 200, location)
 

@@ -40,7 +40,10 @@ async def preview_schedule(api: ApiParts, request: Request, principal: Principal
     asked = await _read(api, request, principal, "SchedulePreview")
     body, after = asked.body, asked.after
     if "schedule_oneoff" in body:
-        place, found = body.get("timezone", "UTC"), preview_once(asked.first, _due_once(asked))
+        place, found = (
+            body.get("timezone", "UTC"),
+            preview_once(asked.first, read_terms(body).due_once(asked.job_id, asked.first)),
+        )
     else:
         schedule = _schedule(asked)
         place, found = schedule.timezone, preview(schedule, after, int(body.get("count", _DEFAULT_COUNT)))
@@ -148,11 +151,6 @@ def _begin(body: Mapping[str, Any], now: datetime, faults: list[Fault]) -> datet
     except ScheduleError as error:
         faults[:] = together(faults, [Fault("#/from", str(error))])
         return now
-
-
-def _due_once(asked: _Asked) -> datetime:
-    window = read_terms(asked.body).window
-    return asked.first if window is None else window.due_at(asked.job_id, asked.first, None)
 
 
 def _schedule(asked: _Asked) -> Recurring:

@@ -180,7 +180,7 @@ def _first_occurrence(body: Mapping[str, Any], job_id: UUID, terms: Terms, now: 
 def _due_at(body: Mapping[str, Any], job_id: UUID, terms: Terms, first: datetime) -> datetime:
     if (expression := _text(body, "schedule_recurring")) is not None:
         return parse_recurring(expression, _text(body, "timezone"), job_id, terms).due_at(first)
-    return first if terms.window is None else terms.window.due_at(job_id, first, None)
+    return terms.due_once(job_id, first)
 
 
 def amended(stored: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

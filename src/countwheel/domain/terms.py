@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.exclusion import (
@@ -65,6 +66,10 @@ class Terms:
         """How late an occurrence may be before it is not worth running at all."""
         stated = self.catchup_window_seconds
         return CATCHUP_WINDOW if stated is None else timedelta(seconds=stated)
+
+    def due_once(self, job_id: UUID, moment: datetime) -> datetime:
+        """Return when the one run of a one-off job is due: at its moment, or at its place in the window after it."""
+        return moment if self.window is None else self.window.due_at(job_id, moment, None)
 
 
 Calendars = Mapping[str, CalendarCopy]

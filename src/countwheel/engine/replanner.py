@@ -62,9 +62,7 @@ class Replanner:
             job = change.job
             if job.schedule_oneoff is not None:
                 moment = parse_oneoff(job.schedule_oneoff, job.timezone)
-                window = decode(job.terms).window
-                due_at = moment if window is None else window.due_at(job.job_id, moment, None)
-                await change.replan(None, moment, due_at)
+                await change.replan(None, moment, decode(job.terms).due_once(job.job_id, moment))
             else:
                 await change.replan(recurring_of(job), armed.scheduled_for, armed.scheduled_for)
         return True

@@ -95,8 +95,9 @@ class JobChange:
         cursor = await self.connection.execute(query("find_shelved"), {"job_id": self.job.job_id})
         shelved = await cursor.fetchall()
         for run_id, scheduled_for in shelved:
-            if from_pause or scheduled_for > now:
-                at = {"job_id": self.job.job_id, "run_id": run_id, "due_at": self._due_at(schedule, scheduled_for)}
+            due_at = self._due_at(schedule, scheduled_for)
+            if from_pause or due_at > now:
+                at = {"job_id": self.job.job_id, "run_id": run_id, "due_at": due_at}
                 await self.connection.execute(query("unshelve"), at)
             else:
                 await self._rearm(schedule, None, None)
@@ -105,10 +106,8 @@ class JobChange:
         await self._set_state(JobStatus.COMPLETED if is_over else JobStatus.ACTIVE, None)
 
     def _due_at(self, schedule: Recurring | None, instant: datetime) -> datetime:
-        if schedule is not None:
-            return schedule.due_at(instant)
-        window = decode(self.job.terms).window
-        return instant if window is None else window.due_at(self.job.job_id, instant, None)
+        once = decode(self.job.terms).due_once
+        return once(self.job.job_id, instant) if schedule is None else schedule.due_at(instant)
 
     async def _set_state(self, state: JobStatus, reason: str | None) -> None:
         await self._keep_version()
@@ -119,7 +118,8 @@ class JobChange:
     async def take_calendar(self, copy: CalendarCopy) -> None:
         """Give the job a newer copy of a calendar that it names, and plan it anew where days roll by it."""
         terms = decode(self.job.terms)
-        if terms.exclude is None or copy.name not in terms.exclude.calendars:
+        is_over = self.job.state not in {JobStatus.ACTIVE, JobStatus.PAUSED}
+        if is_over or terms.exclude is None or copy.name not in terms.exclude.calendars:
             return
         copies = {known.name: known for known in terms.exclude.copies}
         if copy.name in copies and copies[copy.name].version >= copy.version:
