@@ -5,19 +5,11 @@ python -m benchmarks.audit [ROWS]
 
 import asyncio
 import resource
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-import psycopg
-
-from countwheel.clock import SystemClock
-from countwheel.embedded.supervisor import EmbeddedPostgres
-from countwheel.store import migrate, partitions
-from countwheel.store.database import Database
+from benchmarks.filled import filled
 
 # Half of the rows are one-off jobs, half are the occurrences of one job that fires every second.
 _FILL = """
@@ -49,18 +41,7 @@ _FILL = """
 
 async def main(rows: int) -> None:
     """Fill a database, audit it, print the figures."""
-    folder = Path(tempfile.mkdtemp(prefix="countwheel-audit-"))
-    postgres = EmbeddedPostgres(folder, SystemClock(), progress=lambda _: None, settings={"fsync": "off"})
-    try:
-        dsn = await postgres.start()
-        database = Database(dsn, name="bench", size=1)
-        await database.open()
-        async with database.connection() as connection:
-            await migrate.apply_migrations(connection)
-            await partitions.make_ahead(connection)
-        await database.close()
-        with psycopg.connect(dsn, autocommit=True) as filling:
-            filling.execute((_FILL % {"half": rows // 2}).encode())
+    async with filled(_FILL % {"half": rows // 2}) as dsn:
         began = time.monotonic()
         ended = await asyncio.to_thread(
             subprocess.run,
@@ -71,12 +52,9 @@ async def main(rows: int) -> None:
             check=False,
         )
         seconds = time.monotonic() - began
-        peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(ended.stdout, ended.stderr)
-        print(f"{rows:,} rows audited in {seconds:.1f} s ({rows / seconds:,.0f}/s), {peak_mib:.0f} MiB at the peak")
-    finally:
-        await postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(ended.stdout, ended.stderr)
+    print(f"{rows:,} rows audited in {seconds:.1f} s ({rows / seconds:,.0f}/s), {peak_mib:.0f} MiB at the peak")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,15 @@ python -m benchmarks.forecast [JOBS]
 """
 
 import asyncio
-import shutil
 import sys
-import tempfile
 import time
 from datetime import timedelta
-from pathlib import Path
+from uuid import UUID
 
-import psycopg
-
+from benchmarks.filled import filled
 from countwheel.clock import SystemClock
 from countwheel.domain.forecast import follow
-from countwheel.embedded.supervisor import EmbeddedPostgres
-from countwheel.store import forecast, migrate
+from countwheel.store import forecast
 from countwheel.store.database import Database
 
 # A third at minutes that people choose, a third with a minute of their own (H), a sixth intervals, a sixth one-off.
@@ -44,35 +40,31 @@ _FILL = """
 
 async def main(jobs: int) -> None:
     """Fill a database, ask for the forecast three times, print the figures."""
-    folder = Path(tempfile.mkdtemp(prefix="countwheel-forecast-"))
-    postgres = EmbeddedPostgres(folder, SystemClock(), progress=lambda _: None, settings={"fsync": "off"})
-    try:
-        dsn = await postgres.start()
+    async with filled(_FILL % {"jobs": jobs}) as dsn:
         database = Database(dsn, name="bench", size=1)
         await database.open()
         async with database.connection() as connection:
-            await migrate.apply_migrations(connection)
-        with psycopg.connect(dsn, autocommit=True) as filling:
-            filling.execute((_FILL % {"jobs": jobs}).encode())
-            (tenant,) = filling.execute("SELECT tenant_id FROM tenants WHERE name = 'bench'").fetchone() or (None,)
-        start = SystemClock().now().replace(second=0, microsecond=0)
+            cursor = await connection.execute("SELECT tenant_id FROM tenants WHERE name = 'bench'")
+            (tenant,) = await cursor.fetchone() or (None,)
         for _ in range(3):
-            began = time.monotonic()
-            async with database.connection() as connection:
-                groups = await forecast.find_groups(connection, tenant, None)
-                singles = await forecast.find_singles(connection, tenant, None, start, start + timedelta(days=1))
-            read = time.monotonic()
-            found = follow(groups.groups, start, 1440, groups.others)
-            done = time.monotonic()
-            runs = found.runs.total() + sum(count for _, _, count in singles)
-            print(
-                f"{jobs:,} jobs, {len(groups.groups):,} groups, {runs:,} runs in 24 h (estimated: {found.estimated}): "
-                f"{read - began:.2f} s in the database, {done - read:.2f} s of counting"
-            )
+            await _ask(database, tenant, jobs)
         await database.close()
-    finally:
-        await postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _ask(database: Database, tenant: UUID, jobs: int) -> None:
+    start = SystemClock().now().replace(second=0, microsecond=0)
+    began = time.monotonic()
+    async with database.connection() as connection:
+        groups = await forecast.find_groups(connection, tenant, None)
+        singles = await forecast.find_singles(connection, tenant, None, start, start + timedelta(days=1))
+    read = time.monotonic()
+    found = follow(groups.groups, start, 1440, groups.others)
+    done = time.monotonic()
+    runs = found.runs.total() + sum(count for _, _, count in singles)
+    print(
+        f"{jobs:,} jobs, {len(groups.groups):,} groups, {runs:,} runs in 24 h (estimated: {found.estimated}): "
+        f"{read - began:.2f} s in the database, {done - read:.2f} s of counting"
+    )
 
 
 if __name__ == "__main__":

@@ -334,6 +334,17 @@ def soon(seconds: float = 1.0) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")  # noqa: TID251
 
 
+async def passed(database: Database, moment: datetime) -> None:
+    """Return when the database's clock has passed a moment."""
+
+    async def has_passed() -> bool:
+        async with database.connection() as connection:
+            row = await (await connection.execute("SELECT clock_timestamp() > %s", [moment])).fetchone()
+        return bool(row and row[0])
+
+    await eventually(has_passed)
+
+
 async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Return what an async `condition` returns as soon as it is true; it is asked again and again."""
     async with asyncio.timeout(seconds):

@@ -10,7 +10,7 @@ from countwheel.store import runs
 from countwheel.store.database import Database
 from countwheel.store.runs import HeldRun
 from countwheel.testing import WebhookReceiver
-from harness import Node, eventually, soon
+from harness import Node, eventually, passed, soon
 
 YEARLY = "0 0 1 1 *"
 EVERY_SECOND = "* * * * * *"
@@ -219,7 +219,7 @@ async def test_what_was_due_and_not_called_is_accounted_for_when_the_job_is_chan
     await node.engine.claimer.stop()
     job = await node.api.create(schedule_recurring=EVERY_SECOND, job_url=NOWHERE)
     first = datetime.fromisoformat(job["next_run"]["scheduled_for"])
-    await until(node, first + timedelta(seconds=2))
+    await passed(node.database, first + timedelta(seconds=2))
     changed = (await patch(node, job, {"schedule_recurring": YEARLY})).json
     edited = datetime.fromisoformat(changed["updated_at"])
     (skipped,) = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/?status=SKIPPED")).json["items"]
@@ -233,20 +233,9 @@ async def test_what_was_due_and_not_called_is_accounted_for_when_the_job_is_dele
     await node.engine.claimer.stop()
     job = await node.api.create(schedule_recurring=EVERY_SECOND, job_url=NOWHERE)
     first = datetime.fromisoformat(job["next_run"]["scheduled_for"])
-    await until(node, first + timedelta(seconds=2))
+    await passed(node.database, first + timedelta(seconds=2))
     deleted = (await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}")).json
     ended = datetime.fromisoformat(deleted["deleted_at"])
     (row,) = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/run/")).json["items"]
     assert row["status"] == "CANCELED"
     assert row["occurrences"] >= (ended - first) // timedelta(seconds=1) + 1
-
-
-async def until(node: Node, instant: datetime) -> None:
-    """Return when the database's clock has passed an instant."""
-
-    async def has_passed() -> bool:
-        async with node.database.connection() as connection:
-            row = await (await connection.execute("SELECT clock_timestamp() > %s", [instant])).fetchone()
-        return bool(row and row[0])
-
-    await eventually(has_passed)

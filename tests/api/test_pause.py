@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from countwheel.testing.receiver import WebhookReceiver
-from harness import Node, eventually, soon
+from harness import Node, eventually, passed, soon
 
 EVERY_SECOND = "* * * * * *"
 YEARLY = "0 0 1 1 *"
@@ -40,17 +40,6 @@ async def live(node: Node, job: dict[str, Any]) -> list[dict[str, Any]]:
     return [run for run in await runs_of(node, job) if run["finished_at"] is None]
 
 
-async def passed(node: Node, moment: datetime) -> None:
-    """Return when the database's clock has passed a moment."""
-
-    async def has_passed() -> bool:
-        async with node.database.connection() as connection:
-            row = await (await connection.execute("SELECT clock_timestamp() > %s", [moment])).fetchone()
-        return bool(row and row[0])
-
-    await eventually(has_passed)
-
-
 def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
@@ -65,7 +54,7 @@ async def test_resumed_from_now_what_was_due_meanwhile_is_one_row(node: Node, re
     assert armed["due_at"] is None
     sent = len(receiver.calls)
     first = instant(armed["scheduled_for"])
-    await passed(node, first + 2 * A_SECOND)
+    await passed(node.database, first + 2 * A_SECOND)
     assert len(receiver.calls) == sent
     resumed = await resume(node, job)
     assert (resumed["status"], "pause_reason" in resumed) == ("ACTIVE", False)
@@ -86,7 +75,7 @@ async def test_resumed_from_the_pause_the_misfire_policy_decides(node: Node, rec
     await pause(node, job)
     (armed,) = await live(node, job)
     first = instant(armed["scheduled_for"])
-    await passed(node, first + 3 * A_SECOND)
+    await passed(node.database, first + 3 * A_SECOND)
     await resume(node, job, "pause")
     wanted = {first + n * A_SECOND for n in range(3)}
 
@@ -123,7 +112,7 @@ async def test_a_one_off_job_that_passes_while_paused(node: Node, receiver: Webh
         moment = soon(1.2)
         job = await node.api.create(schedule_oneoff=moment, job_url=receiver.url)
         await pause(node, job)
-        await passed(node, instant(job["next_run"]["scheduled_for"]))
+        await passed(node.database, instant(job["next_run"]["scheduled_for"]))
         resumed = await resume(node, job, since)
         assert resumed["status"] == end
         if since is None:
@@ -150,7 +139,7 @@ async def test_a_paused_job_that_is_edited_waits_still(node: Node) -> None:
     await node.api.call("PATCH", f"/v1/jobs/{job['job_id']}", {"schedule_recurring": EVERY_SECOND})
     (armed,) = await live(node, job)
     assert armed["due_at"] is None
-    await passed(node, instant(armed["scheduled_for"]) + A_SECOND)
+    await passed(node.database, instant(armed["scheduled_for"]) + A_SECOND)
     assert [run["run_id"] for run in await live(node, job)] == [armed["run_id"]]
 
 
@@ -159,7 +148,7 @@ async def test_a_paused_job_that_is_deleted_accounts_for_the_pause(node: Node) -
     job = await node.api.create(schedule_recurring=EVERY_SECOND, job_url=NOWHERE)
     await pause(node, job)
     (armed,) = await live(node, job)
-    await passed(node, instant(armed["scheduled_for"]) + 2 * A_SECOND)
+    await passed(node.database, instant(armed["scheduled_for"]) + 2 * A_SECOND)
     await node.api.call("DELETE", f"/v1/jobs/{job['job_id']}")
     (row,) = await runs_of(node, job, "?status=CANCELED")
     assert row["occurrences"] >= 3
