@@ -127,6 +127,9 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
         "superseded_bys": [None] * count,
         "lasts": [True] * count,
         "sent": [True] * count,
+        "traces": [None] * count,
+        "error_classes": [None] * count,
+        "response_headers": [None] * count,
     }
 
 

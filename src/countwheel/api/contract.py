@@ -8,6 +8,7 @@ from typing import Any, Self
 import yaml
 from jsonschema_rs import Draft202012Validator, ValidationError
 
+from countwheel.domain.calling import HEADER_NAME_PATTERN
 from countwheel.domain.cron import CRON_PATTERN
 from countwheel.domain.errors import Fault
 from countwheel.domain.exclusion import DATE_PATTERN
@@ -28,6 +29,7 @@ _PATTERNS = {
     "excluded-time": f"^{CRON_PATTERN}$",
     "window": WINDOW_PATTERN,
     "window-length": WINDOW_LENGTH_PATTERN,
+    "header-name": HEADER_NAME_PATTERN,
 }
 
 _WRONG_PATTERN = {
@@ -37,6 +39,7 @@ _WRONG_PATTERN = {
 _INTERVAL_THAT_ROLLS = "an interval names no wall-clock time that could roll to another day: give skip"
 _HELD = "at_most_once cannot send again what may have arrived: leave on_unknown out, or give hold"
 _ONE_SCHEDULE = "give exactly one of schedule_recurring and schedule_oneoff"
+_AUTHORIZATION = "give type bearer with secret, basic with username and secret, or oidc with audience"
 _ECHO_CHARACTERS = 64
 
 
@@ -98,6 +101,10 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
         return _contradictions(value)
     if keyword == "required":
         return [Fault(f"#/{_escaped(name)}", "is required") for name in _missing(error)]
+    if keyword == "dependentRequired":
+        return [Fault(f"{pointer}/cancel_url", "is required together with cancel_method")]
+    if keyword == "oneOf" and pointer == "#/authorization":
+        return [Fault(pointer, _AUTHORIZATION)]
     if keyword == "additionalProperties" and kind:
         names = getattr(error.kind, "unexpected", None) or []
         return [Fault(f"{pointer}/{_escaped(name[:_ECHO_CHARACTERS])}", "is not a field of a job") for name in names]

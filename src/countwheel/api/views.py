@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from countwheel.domain import calling
 from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode, write_terms
@@ -136,6 +137,7 @@ def _job(
     return (
         view
         | write_terms(decode(job.terms))
+        | calling.written(job.calling)
         | {
             "job_url": job.job_url,
             "job_payload": json.loads(job.job_payload),

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from countwheel.domain import calling
+from countwheel.domain.calling import URL_FIELDS, find_calling_faults
 from countwheel.domain.cron import NO_JOB
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.exclusion import OnExcluded
@@ -56,6 +58,8 @@ class Definition:
     timezone: str | None
     terms: str | None
     """As they are stored: see `countwheel.domain.terms`."""
+    calling: str | None
+    """As it is stored: see `countwheel.domain.calling`."""
     job_url: str
     target_host: str
     job_payload: str
@@ -94,6 +98,7 @@ def define(
         schedule_oneoff=body.get("schedule_oneoff"),
         timezone=body.get("timezone"),
         terms=encode(terms),
+        calling=calling.encode(body),
         job_url=url,
         target_host=target_host(url),
         job_payload=compact_json(body.get("job_payload", {})),
@@ -123,6 +128,11 @@ def find_faults(
     faults, first = find_schedule_faults(body, job_id, now=now, calendars=calendars)
     if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
         faults.append(Fault("#/job_url", refusal))
+    faults += find_calling_faults(body)
+    for name in URL_FIELDS:
+        url = _text(body, name)
+        if url is not None and target_fault(url) is None and (refusal := target_refusal(url)):
+            faults.append(Fault(f"#/{name}", refusal))
     return faults, first
 
 

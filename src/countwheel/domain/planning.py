@@ -16,7 +16,7 @@ from countwheel.domain.policy import (
     MISFIRE_GRACE,
     Misfire,
 )  # fmt: skip
-from countwheel.domain.run import RunStatus, Trigger
+from countwheel.domain.run import ERRANDS, RunStatus, Trigger
 from countwheel.domain.schedule import Recurring, Scheduled, recurring_of
 from countwheel.domain.terms import NO_TERMS, Terms, decode
 
@@ -76,6 +76,12 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
 
     `cancelled` are the future occurrences of the job that were cancelled before their rows existed.
     """
+    if candidate.trigger in ERRANDS:
+        return _plan_errand(candidate)
+    return _plan_of_job(candidate, now, cancelled)
+
+
+def _plan_of_job(candidate: Candidate, now: datetime, cancelled: frozenset[datetime]) -> Plan:
     if candidate.job_status is JobStatus.DELETED:
         return Plan(Ending(RunStatus.CANCELED, "its job was deleted"))
     following = _following(candidate, cancelled)
@@ -84,8 +90,7 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     if candidate.cancel_reason is not None:
         return Plan(Ending(RunStatus.CANCELED, candidate.cancel_reason), following)
     if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT:
-        reason = f"parked: {candidate.lost_attempts} nodes were lost while they held this run"
-        return Plan(Ending(RunStatus.FAILED, reason), following)
+        return Plan(_parked(candidate), following)
     if candidate.trigger is Trigger.BACKFILL:  # somebody wants it although it is late
         return Plan()
     if not candidate.first_claim and not candidate.begun and _has_waited_too_long(candidate, now):
@@ -99,6 +104,17 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     if now - candidate.due_at > MISFIRE_GRACE:
         planned = _plan_missed(candidate, following, now=now, cancelled=cancelled)
     return _counted(planned, candidate)
+
+
+def _plan_errand(candidate: Candidate) -> Plan:
+    """An errand is sent whatever has become of its job meanwhile: that may be what it is about."""
+    if candidate.cancel_reason is not None:
+        return Plan(Ending(RunStatus.CANCELED, candidate.cancel_reason))
+    return Plan(_parked(candidate) if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT else None)
+
+
+def _parked(candidate: Candidate) -> Ending:
+    return Ending(RunStatus.FAILED, f"parked: {candidate.lost_attempts} nodes were lost while they held this run")
 
 
 def next_occurrence(

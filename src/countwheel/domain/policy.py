@@ -65,6 +65,24 @@ def default_on_unknown(delivery: Delivery) -> OnUnknown:
     return OnUnknown.HOLD if delivery is Delivery.AT_MOST_ONCE else OnUnknown.RETRY
 
 
+class Backoff(StrEnum):
+    """How the delay before the next attempt grows."""
+
+    EXPONENTIAL = "exponential"
+    """It doubles."""
+    LINEAR = "linear"
+    """By the first delay each time."""
+    FIXED = "fixed"
+
+
+class Jitter(StrEnum):
+    """How much of the delay is left to chance."""
+
+    FULL = "full"
+    """All of it: any moment up to the delay, so that what failed together does not come back together."""
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When to try again (criterion W9): full jitter over a delay that doubles, within an age.
@@ -75,11 +93,22 @@ class RetryPolicy:
     max_attempts: int = 5
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     on_unknown: OnUnknown = OnUnknown.RETRY
+    backoff: Backoff = Backoff.EXPONENTIAL
     first_delay_seconds: float = 10.0
     max_delay_seconds: float = 3600.0
     max_age: timedelta = timedelta(hours=24)
+    jitter: Jitter = Jitter.FULL
+    retry_statuses: frozenset[int] | None = None
+    """Which statuses are tried again, if it is not the usual ones."""
 
     def ceiling_seconds(self, attempts_made: int) -> float:
         """Return the longest delay before the attempt after `attempts_made` (from 1)."""
-        doublings = min(attempts_made - 1, 30)  # 2**30 seconds is past every max_delay; keeps the float small
-        return float(min(self.first_delay_seconds * 2**doublings, self.max_delay_seconds))
+        match self.backoff:
+            case Backoff.EXPONENTIAL:
+                doublings = min(attempts_made - 1, 30)  # 2**30 seconds is past every max_delay; keeps the float small
+                grown = self.first_delay_seconds * 2**doublings
+            case Backoff.LINEAR:
+                grown = self.first_delay_seconds * attempts_made
+            case Backoff.FIXED:
+                grown = self.first_delay_seconds
+        return float(min(grown, self.max_delay_seconds))

@@ -11,6 +11,15 @@ class Trigger(StrEnum):
     """Somebody wanted a run now. Such a run is part of no chain: it arms nothing, and ends no job."""
     BACKFILL = "backfill"
     """Somebody wanted an occurrence of the past (again). As a manual run, it is part of no chain."""
+    NOTIFICATION = "notification"
+    """An errand: tells somebody how a run of the job has ended."""
+    CANCELLATION = "cancellation"
+    """An errand: tells a target that a call it has taken is cancelled."""
+
+
+ERRANDS = frozenset({Trigger.NOTIFICATION, Trigger.CANCELLATION})
+"""Runs that make another call than their job's, once something has come of a run. Each has its own URL and body, is
+bound to nothing that the job says of its runs, outlives the job's end, and sends no errand itself."""
 
 
 class RunStatus(StrEnum):

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from psycopg.rows import args_row
 
+from countwheel.domain import calling
 from countwheel.domain.exclusion import CalendarCopy, OnExcluded
 from countwheel.domain.job import Definition, JobStatus
 from countwheel.domain.planning import is_last, is_used_up, next_occurrence
@@ -46,6 +47,7 @@ class LockedJob:
     schedule_oneoff: str | None
     timezone: str | None
     terms: str | None
+    calling: str | None
     job_url: str
     job_payload: str
     name: str | None
@@ -62,6 +64,7 @@ class LockedJob:
 def as_submitted(job: LockedJob | JobRow | Definition) -> dict[str, Any]:
     """Return the body that would create the job, with nothing left to a default."""
     body = {name: getattr(job, name) for name in _SUBMITTED} | write_terms(decode(job.terms))
+    body |= calling.written(job.calling)
     body["job_payload"] = json.loads(job.job_payload)
     return {name: value for name, value in body.items() if value is not None}
 

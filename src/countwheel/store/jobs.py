@@ -27,6 +27,7 @@ class NewJob:
     schedule_oneoff: str | None
     timezone: str | None
     terms: str | None
+    calling: str | None
     job_url: str
     target_host: str
     job_payload: str
@@ -56,6 +57,7 @@ class JobRow:
     schedule_oneoff: str | None
     timezone: str | None
     terms: str | None
+    calling: str | None
     job_url: str
     job_payload: str
     name: str | None
@@ -125,6 +127,7 @@ _COLUMNS = (
         "schedules_oneoff",
         "timezones",
         "terms",
+        "callings",
         "job_urls",
         "target_hosts",
     ),

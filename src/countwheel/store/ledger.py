@@ -35,6 +35,8 @@ class RunRow:
     resolution_note: str | None
     fence: int
     waiting: bool
+    trace: str | None
+    error_class: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class AttemptRow:
     http_status: int | None
     error: str
     response_head: bytes | None
+    trace: str | None
+    error_class: str | None
+    response_headers: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,20 +25,24 @@ _FRAGMENTS = {
             r.started_at,
             CASE WHEN r.cancel_requested_at IS NOT NULL THEN coalesce(r.cancel_reason, 'cancelled by request') END,
             r.overlap,
-            j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts,
-            j.schedule_recurring, j.timezone, j.terms, j.state, j.delivery, j.on_unknown, j.runs_begun,
+            coalesce(r.call_url, j.job_url), coalesce(r.call_body, j.job_payload), r.call_method,
+            CASE WHEN r.call_url IS NULL THEN j.calling END, -- an errand has nothing of its job's: no header, no secret
+            j.timeout_seconds, j.max_attempts,
+            j.schedule_recurring, j.timezone, j.terms, j.state,
+            CASE WHEN r.call_url IS NULL THEN j.delivery ELSE 'at_least_once' END,
+            CASE WHEN r.call_url IS NULL THEN j.on_unknown ELSE 'retry' END, j.runs_begun,
             -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.
             j.schedule_recurring IS NOT NULL AND EXISTS (
                 SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
-                    AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill')
-            ),
+                    AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
+            ) AND r.call_url IS NULL,
             clock_timestamp(),
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
             r.job_version > j.version
     """,
     "job_columns": """
-        j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.job_url, j.job_payload,
-        j.name, j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
+        j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url,
+        j.job_payload, j.name, j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
         j.version, j.delivery, j.on_unknown, j.pause_reason, j.paused_at, n.run_id, n.scheduled_for, n.state
     """,
     # What listings and bulk operations are narrowed to. Text is looked for in the tenant's jobs one by one.
@@ -56,7 +60,7 @@ _FRAGMENTS = {
         ) > 0)
     """,
     "next_run": """
-        SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id
+        SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id AND r.call_url IS NULL
         ORDER BY r.run_id DESC LIMIT 1
     """,
     "live_columns": """
@@ -64,13 +68,13 @@ _FRAGMENTS = {
         NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
-        NULL::text AS resolution_note, r.fence, r.waiting
+        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
-        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting
+        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace, h.error_class
     """,
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",

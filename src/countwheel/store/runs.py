@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.rows import args_row, dict_row
@@ -41,6 +41,9 @@ class ClaimedRun:
     """What a backfill says for itself; None for what the job says."""
     job_url: str
     job_payload: str
+    call_method: str | None
+    """Given for an errand: URL and payload are its own, and nothing else of what its job says is meant for it."""
+    calling: str | None
     timeout_seconds: float
     max_attempts: int
     schedule_recurring: str | None
@@ -106,6 +109,9 @@ class FinishedRun:
     last: bool
     """The schedule of its job names no occurrence after it."""
     sent: bool
+    trace: str | None = None
+    error_class: str | None = None
+    response_headers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,9 @@ class RetriedRun:
     http_status: int | None
     error: str
     response_head: bytes | None
+    trace: str | None = None
+    error_class: str | None = None
+    response_headers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +203,13 @@ async def _fresh(connection: Connection, claimed: list[ClaimedRun]) -> list[Clai
     definitions = {row.pop("job_id"): row async for row in cursor}
     for row in definitions.values():
         row["job_state"] = row.pop("state")
-    return [replace(run, **definitions[run.job_id], stale=False) if run.stale else run for run in claimed]
+    return [_read_again(run, definitions[run.job_id]) if run.stale else run for run in claimed]
+
+
+def _read_again(run: ClaimedRun, definition: dict[str, Any]) -> ClaimedRun:
+    if run.call_method is not None:  # an errand has no more of its job than whether it is there
+        return replace(run, stale=False)
+    return replace(run, **definition, stale=False)
 
 
 async def insert_occurrences(connection: Connection, occurrences: Sequence[NewOccurrence]) -> int:
@@ -244,6 +259,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
                 "errors",
             ),
             *("response_heads", "occurrences", "superseded_bys", "lasts", "sent"),
+            *("traces", "error_classes", "response_headers"),
         ),
     )
     return {row[0] async for row in cursor}
@@ -263,7 +279,7 @@ async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id:
             "http_statuses",
             "errors",
         ),
-        "response_heads",
+        *("response_heads", "traces", "error_classes", "response_headers"),
     )
     cursor = await connection.execute(query("retry"), columns | {"node_id": node_id})
     return {row[0] async for row in cursor}

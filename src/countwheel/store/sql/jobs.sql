@@ -4,13 +4,13 @@
 WITH submitted AS (
     SELECT * FROM unnest(
         %(job_ids)s::uuid[], %(tenant_ids)s::uuid[], %(schedules_recurring)s::text[], %(schedules_oneoff)s::text[],
-        %(timezones)s::text[], %(terms)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
+        %(timezones)s::text[], %(terms)s::text[], %(callings)s::text[], %(job_urls)s::text[], %(target_hosts)s::text[], %(job_payloads)s::text[],
         %(names)s::text[], %(labels)s::text[], %(timeouts_seconds)s::float8[], %(max_attempts)s::int2[],
         %(created_ats)s::timestamptz[], %(run_ids)s::uuid[], %(buckets)s::int2[], %(scheduled_fors)s::timestamptz[],
         %(due_ats)s::timestamptz[], %(deliveries)s::text[], %(on_unknowns)s::text[],
         %(keys)s::text[], %(fingerprints)s::bytea[], %(answers)s::text[]
     ) AS s (
-        job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
+        job_id, tenant_id, schedule_recurring, schedule_oneoff, timezone, terms, calling, job_url, target_host, job_payload,
         name, labels, timeout_seconds, max_attempts, created_at, run_id, bucket, scheduled_for, due_at,
         delivery, on_unknown, key, fingerprint, answer
     )
@@ -28,11 +28,11 @@ accepted AS (
 ),
 new_jobs AS (
     INSERT INTO jobs (
-        job_id, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
+        job_id, tenant_id, state, schedule_recurring, schedule_oneoff, timezone, terms, calling, job_url, target_host, job_payload,
         name, labels, timeout_seconds, max_attempts, created_at, updated_at, delivery, on_unknown
     )
     SELECT
-        job_id, tenant_id, 'ACTIVE', schedule_recurring, schedule_oneoff, timezone, terms, job_url, target_host, job_payload,
+        job_id, tenant_id, 'ACTIVE', schedule_recurring, schedule_oneoff, timezone, terms, calling, job_url, target_host, job_payload,
         name, labels::jsonb, timeout_seconds, max_attempts, created_at, created_at, delivery, on_unknown
     FROM accepted
 ),
@@ -87,7 +87,7 @@ LIMIT %(limit)s::int;
 
 -- name: lock_job
 -- For a change, after the job's live runs: whoever ends a run locks in that order, too. `now` is the moment of the change.
-SELECT j.job_id, j.version, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.job_url, j.job_payload,
+SELECT j.job_id, j.version, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url, j.job_payload,
     j.name, j.labels, j.timeout_seconds, j.max_attempts, j.delivery, j.on_unknown, j.runs_begun, j.created_at,
     clock_timestamp()
 FROM jobs j WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s
@@ -106,7 +106,7 @@ FROM jobs WHERE job_id = %(job_id)s;
 -- name: amend_job
 UPDATE jobs SET
     schedule_recurring = %(schedule_recurring)s, schedule_oneoff = %(schedule_oneoff)s, timezone = %(timezone)s,
-    terms = %(terms)s, job_url = %(job_url)s, target_host = %(target_host)s, job_payload = %(job_payload)s, name = %(name)s,
+    terms = %(terms)s, calling = %(calling)s, job_url = %(job_url)s, target_host = %(target_host)s, job_payload = %(job_payload)s, name = %(name)s,
     labels = %(labels)s::jsonb, timeout_seconds = %(timeout_seconds)s, max_attempts = %(max_attempts)s,
     delivery = %(delivery)s, on_unknown = %(on_unknown)s,
     version = version + 1, effective_from = %(changed_at)s, updated_at = %(changed_at)s
@@ -156,7 +156,7 @@ SELECT greatest(
 
 -- name: job_definitions
 -- What claimed runs must know of their jobs, read again: see `claim`.
-SELECT j.job_id, j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts, j.schedule_recurring, j.timezone, j.terms, j.state,
+SELECT j.job_id, j.job_url, j.job_payload, j.timeout_seconds, j.max_attempts, j.schedule_recurring, j.timezone, j.terms, j.calling, j.state,
     j.delivery, j.on_unknown, j.runs_begun
 FROM jobs j WHERE j.job_id = ANY(%(job_ids)s);
 

@@ -39,7 +39,7 @@ LIMIT %(limit)s::int;
 
 -- name: find_attempts
 -- The attempts of a run that did not simply succeed, in the order of their fences.
-SELECT attempt, fence, started_at, finished_at, node_id, http_status, error, response_head
+SELECT attempt, fence, started_at, finished_at, node_id, http_status, error, response_head, trace, error_class, response_headers
 FROM attempts
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
 ORDER BY fence;
@@ -115,11 +115,11 @@ RETURNING run_id;
 -- name: known_of_range
 -- What became of the occurrences of a range, by the schedule and by backfills: ended, live, or cancelled before they were.
 SELECT scheduled_for, coalesce(resolution, status), finished_at FROM run_history
-WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger <> 'manual'
+WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger IN ('schedule', 'backfill')
   AND resolution IS DISTINCT FROM 'RETRIED'
 UNION ALL
 SELECT scheduled_for, state, NULL FROM runs
-WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger <> 'manual'
+WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger IN ('schedule', 'backfill')
 UNION ALL
 SELECT scheduled_for, 'CANCELED', cancelled_at FROM cancelled_occurrences
 WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s;

@@ -48,10 +48,11 @@ WITH ended AS MATERIALIZED (
         %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(statuses)s::text[],
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
         %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
-        %(lasts)s::boolean[], %(sent)s::boolean[]
+        %(lasts)s::boolean[], %(sent)s::boolean[], %(traces)s::text[], %(error_classes)s::text[],
+        %(response_headers)s::text[]
     ) AS e (
         job_id, run_id, fence, status, started_at, finished_at, http_status,
-        error, response_head, occurrences, superseded_by, last, sent
+        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers
     )
 ),
 left_runs AS (
@@ -61,26 +62,27 @@ left_runs AS (
         r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
         r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
         e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
-        e.last, e.sent
+        e.last, e.sent, e.trace, e.error_class, e.response_headers
 ),
 ledger AS (
     INSERT INTO run_history (
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
     )
     SELECT
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         -- The claim counted an attempt; a run that was ended without a call made one fewer.
         CASE WHEN sent THEN attempt ELSE greatest(attempt - 1, lost_attempts) END,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
     FROM left_runs
 ),
 tried AS (
     INSERT INTO attempts (
-        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, http_status, error, response_head
+        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, http_status, error, response_head,
+        trace, error_class, response_headers
     )
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id, attempt_started_at, finished_at, http_status, error,
-        response_head
+        response_head, trace, error_class, response_headers
     FROM left_runs WHERE sent AND error IS NOT NULL
 ),
 completed AS (
@@ -89,7 +91,9 @@ completed AS (
     WHERE l.last AND jobs.job_id = l.job_id AND jobs.state = 'ACTIVE'
         -- The last occurrence may end before one that is still being tried: the sweep completes such a job.
         AND (jobs.schedule_oneoff IS NOT NULL
-            OR NOT EXISTS (SELECT FROM runs r WHERE r.job_id = l.job_id AND r.run_id <> l.run_id))
+            OR NOT EXISTS (
+                SELECT FROM runs r WHERE r.job_id = l.job_id AND r.run_id <> l.run_id AND r.call_url IS NULL
+            ))
 )
 SELECT run_id FROM left_runs;
 
@@ -101,8 +105,12 @@ WITH again AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(due_ats)s::timestamptz[],
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
-        %(errors)s::text[], %(response_heads)s::bytea[]
-    ) AS a (job_id, run_id, fence, due_at, started_at, finished_at, http_status, error, response_head)
+        %(errors)s::text[], %(response_heads)s::bytea[], %(traces)s::text[], %(error_classes)s::text[],
+        %(response_headers)s::text[]
+    ) AS a (
+        job_id, run_id, fence, due_at, started_at, finished_at, http_status, error, response_head, trace, error_class,
+        response_headers
+    )
 ),
 returned AS (
     UPDATE runs r SET
@@ -111,14 +119,15 @@ returned AS (
     FROM again a
     WHERE r.job_id = a.job_id AND r.run_id = a.run_id AND r.fence = a.fence AND coalesce(r.node_id, '') = %(node_id)s
     RETURNING r.job_id, r.run_id, r.tenant_id, r.attempt, r.fence, a.started_at, a.finished_at, a.http_status,
-        a.error, a.response_head
+        a.error, a.response_head, a.trace, a.error_class, a.response_headers
 )
 , tried AS (
     INSERT INTO attempts (
-        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, http_status, error, response_head
+        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, http_status, error, response_head,
+        trace, error_class, response_headers
     )
     SELECT job_id, run_id, tenant_id, attempt, fence, %(node_id)s, started_at, finished_at, http_status, error,
-        response_head
+        response_head, trace, error_class, response_headers
     FROM returned
 )
 SELECT run_id FROM returned;
@@ -196,7 +205,7 @@ SELECT job_id, run_id, node_id FROM judged;
 -- name: earlier_runs
 -- How many live runs of this job are earlier than this one? A backfill and the schedule do not wait for each other.
 SELECT count(*) FROM runs
-WHERE job_id = %(job_id)s AND run_id < %(run_id)s AND (trigger = 'backfill') = %(of_backfill)s::boolean;
+WHERE job_id = %(job_id)s AND run_id < %(run_id)s AND (trigger = 'backfill') = %(of_backfill)s::boolean AND call_url IS NULL;
 
 -- name: let_wait
 -- Hand back a run that is to be sent when the earlier ones of its job have ended. As with `release`, no attempt is counted.
@@ -232,9 +241,9 @@ WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run
 FOR UPDATE;
 
 -- name: lock_live_runs
--- Every live run of a job, locked; waits for a claim that is about to arm the next one.
+-- Every live run of a job, locked, but for errands; waits for a claim that is about to arm the next one.
 SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
-WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s
+WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
 ORDER BY r.run_id
 FOR UPDATE;
 
@@ -302,6 +311,19 @@ FROM unnest(
     %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(tenant_ids)s::uuid[], %(buckets)s::int2[], %(triggers)s::text[],
     %(scheduled_fors)s::timestamptz[], %(overlaps)s::text[], %(job_versions)s::int4[]
 ) AS w (job_id, run_id, tenant_id, bucket, trigger, scheduled_for, overlap, job_version);
+
+-- name: insert_errands
+-- Runs that make another call than their job's. The primary key refuses one that is there already.
+INSERT INTO runs (
+    job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, call_method, call_url, call_body
+)
+SELECT e.job_id, e.run_id, e.tenant_id, e.bucket, e.trigger, 'SCHEDULED', e.scheduled_for,
+    greatest(e.scheduled_for, now()), e.call_method, e.call_url, e.call_body
+FROM unnest(
+    %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(tenant_ids)s::uuid[], %(buckets)s::int2[], %(triggers)s::text[],
+    %(scheduled_fors)s::timestamptz[], %(call_methods)s::text[], %(call_urls)s::text[], %(call_bodies)s::text[]
+) AS e (job_id, run_id, tenant_id, bucket, trigger, scheduled_for, call_method, call_url, call_body)
+ON CONFLICT DO NOTHING;
 
 -- name: count_begun
 -- One more of the runs that `max_runs` allows.
