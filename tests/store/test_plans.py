@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from countwheel.embedded.supervisor import EmbeddedPostgres
+from countwheel.store.database import SESSION_OPTIONS
 from countwheel.store.queries import query
 from harness import fresh_database
 
@@ -40,7 +41,10 @@ FILL = f"""
 @pytest.fixture(scope="module", params=["with statistics", "without statistics", "with statistics of an empty table"])
 def filled(cluster: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     """A database with 100,000 live runs: a tenth is due, a twentieth is held. Tests leave it as it is."""
-    with fresh_database(cluster) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+    with (
+        fresh_database(cluster) as dsn,
+        psycopg.connect(dsn, autocommit=True, options=SESSION_OPTIONS) as connection,
+    ):
         connection.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
         connection.execute("ALTER TABLE jobs SET (autovacuum_enabled = off)")
         if request.param == "with statistics of an empty table":
