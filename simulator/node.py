@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
 from random import Random
+from uuid import UUID
 
 from countwheel.delivery.sender import Sender
 from countwheel.engine.engine import Engine, EngineParts
@@ -64,6 +65,14 @@ class SimChance:
         return self._random.randbytes(count)
 
 
+class _NoTokens:
+    """No job of a history asks for a token."""
+
+    def token_for(self, tenant_id: UUID, job_id: UUID, audience: str, now: datetime) -> str:
+        """Never called."""
+        raise LookupError(f"no token for {tenant_id}, {job_id}, {audience} at {now}")
+
+
 class SimNode:
     """A place for one node after the other: what is killed is started again as a new one."""
 
@@ -89,6 +98,7 @@ class SimNode:
                 chance=chance,
                 sender=self._sender,
                 sealer=Sealer(SECRET_KEY, chance),
+                tokens=_NoTokens(),
                 settings=self._settings,
                 identity=Identity(self.name, self._starts, "simulated", ["api", "engine"]),
             )

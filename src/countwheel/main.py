@@ -29,6 +29,7 @@ from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.auth import bootstrap
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
+from countwheel.auth.target_tokens import JobTokens
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import SettingError, Settings
@@ -318,18 +319,20 @@ async def server(
     clock, chance = SystemClock(), SystemChance()
     guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
     sender = AiohttpSender(guard, connections=settings.concurrency)
-    engine = Engine(_engine_parts(settings, database, sealer, sender, roles=roles, owns_database=owns_database))
+    await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
+    keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
+    tokens = JobTokens(settings.issuer_url, keys, chance)
+    engine = Engine(_engine_parts(settings, database, sealer, sender, tokens, roles=roles, owns_database=owns_database))
     on_engine(engine)
     # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
     database_clock = DatabaseClock(engine.database_time, clock)
-    await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
-    keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
     async with _database(database.dsn, "api", _API_CONNECTIONS) as api_database:
         parts = ApiParts(
             database=api_database,
             clock=database_clock,
             chance=chance,
+            sealer=sealer,
             contract=load_contract(),
             issuer=Issuer(
                 settings.issuer_url,
@@ -367,6 +370,7 @@ def _engine_parts(
     database: Database,
     sealer: Sealer,
     sender: AiohttpSender,
+    tokens: JobTokens,
     *,
     roles: Sequence[str],
     owns_database: bool,
@@ -377,6 +381,7 @@ def _engine_parts(
         chance=SystemChance(),
         sender=sender,
         sealer=sealer,
+        tokens=tokens,
         settings=EngineSettings(
             lease_seconds=settings.lease_seconds,
             lease_margin_seconds=settings.lease_seconds / 6,

@@ -12,7 +12,7 @@ from countwheel.delivery.signing import format_secret
 from countwheel.domain import ids
 from countwheel.domain.run import Trigger
 from countwheel.engine.held import Held
-from countwheel.store import access, runs
+from countwheel.store import access, runs, signing_keys
 from countwheel.store.sealing import Sealer
 from countwheel.testing import Reply, WebhookReceiver
 from harness import SECRET_KEY, Node, eventually, free_port, running_node, soon
@@ -33,8 +33,9 @@ async def test_w1_the_standard_verifier_accepts_the_calls(node: Node, receiver: 
     (call,) = await receiver.wait_for(1)
     async with node.database.connection() as connection:
         tenant = await access.find_tenant(connection, "default")
-        secrets = await access.signing_secrets(connection, Sealer(SECRET_KEY, SystemChance()), [tenant])
-    assert Webhook(format_secret(secrets[tenant])).verify(call.body, call.headers) == {"text": "grüße"}
+        (key,) = await signing_keys.find(connection, [tenant])
+    secret = format_secret(key.opened(Sealer(SECRET_KEY, SystemChance())))
+    assert Webhook(secret).verify(call.body, call.headers) == {"text": "grüße"}
     run_id = job["next_run"]["run_id"]
     headers = call.headers
     assert headers["webhook-id"] == run_id

@@ -10,6 +10,7 @@ from countwheel.auth.oauth import TokenVerifier
 from countwheel.clock import Chance, Clock
 from countwheel.domain.job import TargetRefusal
 from countwheel.store.database import Database
+from countwheel.store.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class ApiParts:
     database: Database
     clock: Clock
     chance: Chance
+    sealer: Sealer
     contract: Contract
     issuer: Issuer
     verifier: TokenVerifier

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from countwheel.api.answers import json_answer
 from countwheel.api.body import read_json
-from countwheel.api.jobs import calendars_of
+from countwheel.api.named import named_by
 from countwheel.api.parameters import Parameters
 from countwheel.api.parts import ApiParts
 from countwheel.api.views import timestamp
@@ -97,7 +97,7 @@ async def _read(api: ApiParts, request: Request, principal: Principal, schema: s
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
     after = _begin(body, api.clock.now(), faults)
     job_id = UUID(body["job_id"]) if "job_id" in body and not faults else ids.job_id(after, _NO_ENTROPY)
-    calendars = await calendars_of(api, principal.tenant_id, body)
+    calendars = (await named_by(api, principal.tenant_id, body)).calendars
     of_meaning, first = find_schedule_faults(body, job_id, now=after, calendars=calendars)
     if faults or of_meaning or first is None:
         raise InvalidError(together(faults, of_meaning))

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+RETRY_HEADER = "countwheel-retry"
+"""With `never`, a target ends a run that would be tried again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An HTTP POST, ready to leave.
+    """An HTTP request, ready to leave.
 
     `timeout_seconds` spans everything: name lookup, connection, TLS, request and response.
     """
@@ -15,6 +18,7 @@ class Call:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     timeout_seconds: float
+    method: str = "POST"
 
 
 class FailureKind(StrEnum):
@@ -29,15 +33,23 @@ class FailureKind(StrEnum):
     PROTOCOL = "protocol"
     ABORTED = "aborted"
     LOST = "lost"
+    NOT_READY = "not_ready"
+    """What the job says the call needs is not there: a secret, say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The target answered. `head` is the first 4 KiB of the body at most."""
+    """The target answered. `head` is the first 4 KiB of the body at most; the names in `headers` are in lower case."""
 
     status: int
     head: bytes
     retry_after: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def wants_no_more(self) -> bool:
+        """Whether the target says that the call is not to be tried again."""
+        return any(name == RETRY_HEADER and value.strip().lower() == "never" for name, value in self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@ record: a run is never dropped because something here went wrong, only because t
 """
 
 import asyncio
-from datetime import datetime
-from functools import partial
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
 
 import structlog
 
-from countwheel.delivery.request import Delivery, build_call
+from countwheel.delivery.request import Credentials, Delivery, build_call
 from countwheel.delivery.sender import RightLostError, Sender
-from countwheel.domain import outcome, overlap
+from countwheel.domain import calling, outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
+from countwheel.domain.calling import Retry
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
 from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
@@ -22,9 +24,10 @@ from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.terms import decode
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.context import Context
+from countwheel.engine.credentials import CredentialStore
 from countwheel.engine.held import Held, Phase
+from countwheel.engine.pauser import Pauser
 from countwheel.engine.recorder import Recorder
-from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.turns import Turns
 from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
@@ -39,24 +42,27 @@ _ERROR_CHARACTERS = 1_000
 _DATABASE_PAUSE_SECONDS = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where a dispatcher hands on what it does not do itself."""
+
+    recorder: Recorder
+    announcer: Announcer
+    credentials: CredentialStore
+    sender: Sender
+    pauser: Pauser
+
+
 class Dispatcher:
     """Starts calls when they are due and there is a free slot."""
 
-    def __init__(
-        self,
-        context: Context,
-        recorder: Recorder,
-        announcer: Announcer,
-        secrets: SigningSecrets,
-        sender: Sender,
-        *,
-        user_agent: str,
-    ) -> None:
+    def __init__(self, context: Context, ways: Ways, *, user_agent: str) -> None:
         self._context = context
-        self._recorder = recorder
-        self._announcer = announcer
-        self._secrets = secrets
-        self._sender = sender
+        self._recorder = ways.recorder
+        self._announcer = ways.announcer
+        self._credentials = ways.credentials
+        self._sender = ways.sender
+        self._pauser = ways.pauser
         self._user_agent = user_agent
         self._ready = Turns(context.settings.concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -125,8 +131,8 @@ class Dispatcher:
         """Take one run from its due moment to its record."""
         started_at: datetime | None = None
         try:
-            secret = await self._prepare(held)
-            if secret is None:
+            credentials = await self._prepare(held)
+            if credentials is None:
                 return
             # From here to the first byte nothing waits. A cancellation is asked for, not only awaited: what awaited the
             # database above may have swallowed it (see service.py).
@@ -138,7 +144,7 @@ class Dispatcher:
             held.sending_since = self._context.clock.monotonic()
             # Two lower bounds of the database's time, taken at different moments: the truth is later than both.
             started_at = max(self._context.database_time.at(held.sending_since), held.run.due_at)
-            result = await self._send(held, secret, started_at)
+            result = await self._send(held, credentials, started_at)
             self._judge(held, result, started_at)
         except RightLostError:
             self._context.held.drop(held)  # recovery frees the row, a peer takes it
@@ -154,8 +160,8 @@ class Dispatcher:
         """Whether this node has the right to send a run, now, by its own monotonic clock."""
         return self._context.node.has_lease() and self._context.held.find(held.run.run_id) is held
 
-    async def _prepare(self, held: Held) -> bytes | None:
-        """Do what needs the database before a call, and return the secret that signs it; None where it is not to leave.
+    async def _prepare(self, held: Held) -> Credentials | None:
+        """Do what needs the database before a call, and return what signs it; None where it is not to leave.
 
         While the database is away the run waits, as long as the lease lasts: that is no failed attempt.
         """
@@ -163,9 +169,9 @@ class Dispatcher:
             try:
                 if held.run.overlapping and not await self._may_run_beside(held):
                     return None
-                secret = await self._secrets.of(held.run.tenant_id)
+                credentials = await self._credentials.of(held.run, calling.decode(held.run.calling), self._now())
                 if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
-                    return secret
+                    return credentials
                 break  # it has been taken over, and whoever did that decides
             except DatabaseUnavailableError:
                 await self._context.clock.sleep(_DATABASE_PAUSE_SECONDS)
@@ -202,7 +208,7 @@ class Dispatcher:
                 return earlier
             await self._recorder.wait_until_idle()
 
-    async def _send(self, held: Held, secret: bytes, started_at: datetime) -> AttemptResult:
+    async def _send(self, held: Held, credentials: Credentials, started_at: datetime) -> AttemptResult:
         run = held.run
         delivery = Delivery(
             run_id=run.run_id,
@@ -214,8 +220,13 @@ class Dispatcher:
             url=run.job_url,
             body=run.job_payload.encode(),
             timeout_seconds=run.timeout_seconds,
+            method=run.call_method or "POST",
+            calling=calling.decode(run.calling),
         )
-        call = build_call(delivery, secrets=[secret], now=started_at, user_agent=self._user_agent)
+        try:
+            call = build_call(delivery, credentials, now=started_at, user_agent=self._user_agent)
+        except LookupError as error:
+            return Failure(FailureKind.NOT_READY, str(error.args[0]), maybe_sent=False)
         # Asked again when the connection stands: making one may take long, and the node may have been frozen meanwhile.
         return await self._sender.send(call, lambda: self._is_ours(held))
 
@@ -234,7 +245,9 @@ class Dispatcher:
                 record: FinishedRun | RetriedRun = self._ended(
                     held, RunStatus.SUCCEEDED, None, sent=True, result=result, started_at=started_at
                 )
-            case Failed(error):
+            case Failed(error, gone):
+                if gone and run.schedule_recurring is not None and run.call_method is None:
+                    self._pauser.put(run.tenant_id, run.job_id, f"its target is gone: {error}")
                 record = self._ended(held, RunStatus.FAILED, error, sent=True, result=result, started_at=started_at)
             case Unknown(error):
                 record = self._ended(held, RunStatus.UNKNOWN, error, sent=True, result=result, started_at=started_at)
@@ -307,12 +320,22 @@ class Dispatcher:
         return self._context.database_time.at(self._context.clock.monotonic())
 
 
-def _policy(run: ClaimedRun) -> RetryPolicy:
+@lru_cache(maxsize=1024)
+def _policy_of(max_attempts: int, delivery: str, on_unknown: str, retry: Retry) -> RetryPolicy:
+    said = {field.name: getattr(retry, field.name) for field in fields(retry)}
+    max_age = said.pop("max_age_seconds")
+    if max_age is not None:
+        said["max_age"] = timedelta(seconds=max_age)
     return RetryPolicy(
-        max_attempts=run.max_attempts,
-        delivery=DeliveryPromise(run.delivery),
-        on_unknown=OnUnknown(run.on_unknown),
+        max_attempts=max_attempts,
+        delivery=DeliveryPromise(delivery),
+        on_unknown=OnUnknown(on_unknown),
+        **{name: value for name, value in said.items() if value is not None},
     )
+
+
+def _policy(run: ClaimedRun) -> RetryPolicy:
+    return _policy_of(run.max_attempts, run.delivery, run.on_unknown, calling.decode(run.calling).retry)
 
 
 def _storable(error: str) -> str:

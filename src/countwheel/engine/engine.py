@@ -14,14 +14,15 @@ from countwheel.engine.canceller import Canceller
 from countwheel.engine.carrier import Carrier
 from countwheel.engine.claimer import Claimer
 from countwheel.engine.context import Context
-from countwheel.engine.dispatcher import Dispatcher
+from countwheel.engine.credentials import CredentialStore, TargetTokens
+from countwheel.engine.dispatcher import Dispatcher, Ways
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
+from countwheel.engine.pauser import Pauser
 from countwheel.engine.pruner import Pruner
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.recovery import Recovery
 from countwheel.engine.replanner import Replanner
-from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.service import RunOnce, supervise
 from countwheel.engine.settings import EngineSettings
 from countwheel.engine.sweeper import Sweeper
@@ -53,6 +54,7 @@ class EngineParts:
     chance: Chance
     sender: Sender
     sealer: Sealer
+    tokens: TargetTokens
     settings: EngineSettings
     identity: Identity
 
@@ -78,14 +80,10 @@ class Engine:
         )
         self.recorder = Recorder(context)
         self.announcer = Announcer(context)
-        self.dispatcher = Dispatcher(
-            context,
-            self.recorder,
-            self.announcer,
-            SigningSecrets(database, parts.sealer, clock),
-            parts.sender,
-            user_agent=f"Countwheel/{parts.identity.version}",
-        )
+        self.pauser = Pauser(context)
+        credentials = CredentialStore(database, parts.sealer, clock, parts.tokens)
+        ways = Ways(self.recorder, self.announcer, credentials, parts.sender, self.pauser)
+        self.dispatcher = Dispatcher(context, ways, user_agent=f"Countwheel/{parts.identity.version}")
         self.timer = Timer(clock, self.dispatcher.submit)
         self.claimer = Claimer(context, self.timer)
         self.canceller = Canceller(context, self.dispatcher)
@@ -113,6 +111,7 @@ class Engine:
                 "recorder": self.recorder.run_once,
                 "canceller": self.canceller.run_once,
                 "announcer": self.announcer.run_once,
+                "pauser": self.pauser.run_once,
                 "recovery": self.recovery.run_once,
                 "sweeper": self.sweeper.run_once,
                 "replanner": self.replanner.run_once,
@@ -145,7 +144,7 @@ class Engine:
             await self._finally("release", lambda: self._release(unsent))
         await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
         await self._finally("record", self.recorder.wait_until_idle)
-        await self._end("canceller", "announcer", "recorder", "node")
+        await self._end("canceller", "announcer", "pauser", "recorder", "node")
         await self._finally("goodbye", self.node.say_goodbye)
         _log.info("stopped", released=len(unsent))
 

@@ -54,3 +54,6 @@ ALTER TABLE attempts
     ADD COLUMN trace text CHECK (length(trace) <= 200),
     ADD COLUMN error_class text CHECK (length(error_class) <= 64),
     ADD COLUMN response_headers text CHECK (length(response_headers) <= 4096);
+
+-- Which jobs name a secret. Most jobs say nothing of their calls, and are not in it.
+CREATE INDEX jobs_by_secret ON jobs USING gin ((jsonb_path_query_array(calling::jsonb, '$.**.secret'))) WHERE calling IS NOT NULL;
