@@ -1,9 +1,12 @@
 """Fixtures: one embedded PostgreSQL a session, a database of its own for each test, a whole server on request."""
 
 import asyncio
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,29 @@ settings.register_profile("countwheel", deadline=None, max_examples=100)
 settings.load_profile("countwheel")
 
 _REPORT = "report"
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run tests beside each other (`pytest -n`), one that is marked `alone` with no other beside it."""
+    with _locked(HERE / "conftest.py", fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
+        return (yield)
+
+
+@contextmanager
+def _locked(path: Path, kind: int) -> Iterator[None]:
+    """Hold a lock on a file for reading or writing. Whoever asks first gets it first: the folder is the turnstile."""
+    turnstile, lock = os.open(path.parent, os.O_RDONLY), os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(lock, kind)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        yield
+    finally:
+        os.close(lock)
+        os.close(turnstile)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ async def flood(connection: Connection, tenant_id: UUID, count: int, url: str) -
     )
 
 
+@pytest.mark.alone
 async def test_a_flood_of_one_tenant_delays_no_other(dsn: str) -> None:
     """Scenario "one dead or slow target fills all slots": six thousand calls of one tenant to a slow target are under
     way and waiting; each run of another tenant is called within a second of its time.

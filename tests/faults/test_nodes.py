@@ -4,6 +4,8 @@ import asyncio
 import signal
 from typing import Any
 
+import pytest
+
 from countwheel.testing import Reply, WebhookReceiver
 from harness import Node, ServeNode, eventually, running_node, serve_node, soon
 
@@ -110,6 +112,7 @@ async def test_a_killed_node_is_survived_by_its_peer(dsn: str, receiver: Webhook
         assert received[waiting["next_run"]["run_id"]] == 1
 
 
+@pytest.mark.alone
 async def test_a_stopping_node_hands_over_what_it_has_not_sent(dsn: str, receiver: WebhookReceiver) -> None:
     """SIGTERM: exit code 0, the claim is free at once, the peer calls on time, and no attempt is counted for it."""
     async with serve_node(dsn) as stopping, running_node(dsn) as node:

@@ -17,7 +17,8 @@ _BLANKS = re.compile(r"\s+")
 _FRAGMENTS = {
     "take_picked": """
         UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1,
-            waiting = false
+            -- What waits looks again now and then: it is claimed for that, and waits on as long as there is a reason.
+            waiting = r.waiting AND {{earlier_is_live}}
         FROM picked p JOIN jobs j ON j.job_id = p.job_id
         WHERE r.job_id = p.job_id AND r.run_id = p.run_id
         RETURNING
@@ -32,13 +33,16 @@ _FRAGMENTS = {
             CASE WHEN r.call_url IS NULL THEN j.delivery ELSE 'at_least_once' END,
             CASE WHEN r.call_url IS NULL THEN j.on_unknown ELSE 'retry' END, j.runs_begun,
             -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.
-            j.schedule_recurring IS NOT NULL AND EXISTS (
-                SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
-                    AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
-            ) AND r.call_url IS NULL,
+            j.schedule_recurring IS NOT NULL AND r.call_url IS NULL AND {{earlier_is_live}},
             clock_timestamp(),
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
             r.job_version > j.version
+    """,
+    "earlier_is_live": """
+        EXISTS (
+            SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
+                AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
+        )
     """,
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url,

@@ -114,7 +114,7 @@ WITH again AS MATERIALIZED (
 ),
 returned AS (
     UPDATE runs r SET
-        state = 'RETRYING', node_id = NULL, error = a.error, due_at = greatest(a.due_at, r.scheduled_for),
+        state = 'RETRYING', node_id = NULL, waiting = false, error = a.error, due_at = greatest(a.due_at, r.scheduled_for),
         started_at = coalesce(r.started_at, a.started_at)
     FROM again a
     WHERE r.job_id = a.job_id AND r.run_id = a.run_id AND r.fence = a.fence AND coalesce(r.node_id, '') = %(node_id)s
@@ -134,7 +134,7 @@ SELECT run_id FROM returned;
 
 -- name: mark_running
 -- Show calls that are still under way. Touches no indexed column: a HOT update.
-UPDATE runs r SET state = 'RUNNING', started_at = coalesce(r.started_at, m.started_at)
+UPDATE runs r SET state = 'RUNNING', waiting = false, started_at = coalesce(r.started_at, m.started_at)
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(started_ats)s::timestamptz[])
     AS m (job_id, run_id, fence, started_at)
 WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.state = 'CLAIMED'
@@ -167,7 +167,8 @@ judged AS MATERIALIZED (
 ),
 freed AS (
     UPDATE runs r SET
-        state = 'RETRYING', node_id = NULL, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1, error = judged.reason
+        state = 'RETRYING', node_id = NULL, waiting = false, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1,
+        error = judged.reason
     FROM judged
     WHERE r.job_id = judged.job_id AND r.run_id = judged.run_id AND NOT judged.is_unknown
     RETURNING r.run_id
