@@ -60,7 +60,8 @@ async def test_w9_a_failed_attempt_is_tried_again_under_the_same_id(node: Node, 
     await make_due(node, job)
     found = await node.api.run_when(job, "SUCCEEDED")
     assert found["attempt"] == 2
-    (failed,) = found["attempts"]
+    failed, succeeded = found["attempts"]
+    assert (succeeded["attempt"], succeeded["http_status"], succeeded["error"]) == (2, 200, None)
     assert (failed["attempt"], failed["http_status"], failed["response_head"]) == (1, 500, "out of order")
     first, second = receiver.calls
     assert first.run_id == second.run_id

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from countwheel.domain import calling
+from countwheel.domain.attempt import Trace
 from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode, write_terms
@@ -94,17 +96,27 @@ def new_run(job_id: UUID, run_id: UUID, scheduled_for: datetime, trigger: str) -
 
 
 def attempt(row: AttemptRow) -> dict[str, Any]:
-    """Return an attempt that did not simply succeed. The head of the answer is shown as text."""
+    """Return an attempt: when, to which address, how long each step took, and what came of it.
+
+    The head of the answer is shown as text.
+    """
     head = row.response_head
+    trace = None if row.trace is None else Trace.decode(row.trace)
+    started_at = row.started_at
+    if started_at is None and trace is not None and trace.total_ms is not None:
+        started_at = row.finished_at - timedelta(milliseconds=trace.total_ms)
     return {
         "attempt": row.attempt,
         "fence": row.fence,
-        "started_at": timestamp(row.started_at),
+        "started_at": timestamp(started_at),
         "finished_at": timestamp(row.finished_at),
         "node_id": row.node_id,
         "http_status": row.http_status,
         "error": row.error,
+        "error_class": row.error_class,
+        "response_headers": row.response_headers,
         "response_head": None if head is None else head.decode("utf-8", "replace"),
+        "trace": None if trace is None else asdict(trace),
     }
 
 

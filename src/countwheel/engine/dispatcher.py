@@ -39,6 +39,7 @@ CANCEL_REASON = "cancelled by request"
 _ABORTED = "while its call was under way: the target may have received it"
 
 _ERROR_CHARACTERS = 1_000
+_HEADERS_CHARACTERS = 4_096
 _DATABASE_PAUSE_SECONDS = 0.05
 
 
@@ -298,6 +299,8 @@ class Dispatcher:
             last=held.run.trigger == Trigger.SCHEDULE
             and is_last(held.run.scheduled_for, held.run, held.run.runs_begun),
             sent=sent,
+            trace=_trace(result),
+            response_headers=_headers(response),
         )
 
     def _again(
@@ -314,6 +317,8 @@ class Dispatcher:
             http_status=response.status if response else None,
             error=_storable(error),
             response_head=response.head if response else None,
+            trace=_trace(result),
+            response_headers=_headers(response),
         )
 
     def _now(self) -> datetime:
@@ -338,7 +343,18 @@ def _policy(run: ClaimedRun) -> RetryPolicy:
     return _policy_of(run.max_attempts, run.delivery, run.on_unknown, calling.decode(run.calling).retry)
 
 
-def _storable(error: str) -> str:
-    """Make an error text that PostgreSQL takes: no NUL, valid UTF-8, bounded."""
-    text = error[:_ERROR_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+def _trace(result: AttemptResult | None) -> str | None:
+    return None if result is None or result.trace is None else result.trace.encode()
+
+
+def _headers(response: Response | None) -> str | None:
+    """Return the answer's headers as they are stored, a line each; what does not fit is left out."""
+    if response is None:
+        return None
+    return _storable("\n".join(f"{name}: {value}" for name, value in response.headers), _HEADERS_CHARACTERS)
+
+
+def _storable(text: str, characters: int = _ERROR_CHARACTERS) -> str:
+    """Make a text that PostgreSQL takes: no NUL, valid UTF-8, bounded."""
+    text = text[:characters].replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -38,10 +38,16 @@ ORDER BY run_id DESC
 LIMIT %(limit)s::int;
 
 -- name: find_attempts
--- The attempts of a run that did not simply succeed, in the order of their fences.
+-- The attempts of a run, in the order of their fences: those that did not simply succeed have rows of their own, one that did
+-- is the ledger's row.
 SELECT attempt, fence, started_at, finished_at, node_id, http_status, error, response_head, trace, error_class, response_headers
 FROM attempts
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+UNION ALL
+SELECT attempt, fence, CASE WHEN attempt = 1 THEN started_at END, finished_at, node_id, http_status, error, response_head, trace,
+    error_class, NULL
+FROM run_history
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s AND status = 'SUCCEEDED'
 ORDER BY fence;
 
 -- name: hide_run
