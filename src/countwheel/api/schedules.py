@@ -65,15 +65,16 @@ async def simulate_schedule(api: ApiParts, request: Request, principal: Principa
     asked = await _read(api, request, principal, "ScheduleSimulation")
     scenario = _scenario(asked)
     # In a thread: thousands of decisions in one go would make calls late that are due meanwhile.
-    rows = await asyncio.to_thread(list, simulate(_schedule(asked), scenario))
+    told = await asyncio.to_thread(simulate, _schedule(asked), scenario)
     totals = Counter[str]()
-    for row in rows:
+    for row in told.rows:
         totals[row.status] += row.occurrences
     answer = {
         "from": timestamp(scenario.start),
         "to": timestamp(scenario.end),
         "totals": {status.value: totals[status] for status in RunStatus if status is not RunStatus.CLAIMED},
-        "runs": [_row(row) for row in rows],
+        "complete": told.is_whole,
+        "runs": [_row(row) for row in told.rows],
     }
     return json_answer(answer, 200)
 
