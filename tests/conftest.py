@@ -32,6 +32,16 @@ _REPORT = "report"
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session a folder of its own, which goes with it. (Another session that ends may take away one of
+    pytest's own.)
+    """
+    if not hasattr(config, "workerinput") and config.option.basetemp is None:
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="countwheel-pytest-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Run tests beside each other (`pytest -n`), one that is marked `alone` with no other beside it."""

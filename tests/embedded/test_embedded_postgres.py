@@ -173,6 +173,35 @@ async def test_a_dead_postmaster_is_started_again(tmp_path: Path, make, progress
     assert any("starting it again" in line for line in progress)
 
 
+async def test_a_start_that_the_machine_refuses_is_tried_again(tmp_path: Path, make, monkeypatch) -> None:
+    """A full disk, or no more processes, when PostgreSQL is to be started again: the supervisor goes on."""
+    postgres = make(tmp_path)
+    dsn = await postgres.start()
+    start_child, refused = postgres._start_child, asyncio.Event()
+
+    async def refused_once() -> None:
+        if not refused.is_set():
+            refused.set()
+            raise OSError(28, "No space left on device")
+        await start_child()
+
+    monkeypatch.setattr(postgres, "_start_child", refused_once)
+    supervisor = asyncio.create_task(postgres.supervise())
+    try:
+        os.kill(postgres.pid, signal.SIGKILL)
+
+        async def is_back() -> bool:
+            try:
+                return refused.is_set() and ask(dsn, "SELECT 1") == [(1,)]
+            except psycopg.OperationalError:
+                return False
+
+        await eventually(is_back)
+    finally:
+        supervisor.cancel()
+        await asyncio.gather(supervisor, return_exceptions=True)
+
+
 async def test_an_interrupted_initdb_is_made_anew(tmp_path: Path, make) -> None:
     """Killed in the middle of initdb: nothing half made is ever taken for a cluster."""
     process = await asyncio.create_subprocess_exec(
