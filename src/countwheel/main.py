@@ -168,7 +168,8 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL, or use `countwheel dev`")
     if not settings.secret_key:
         raise CannotStartError(
-            "COUNTWHEEL_SECRET_KEY is not set: make one with `openssl rand -base64 32` and keep it safe"
+            "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
+            "make a key with `openssl rand -base64 32` and keep it safe"
         )
     listener = _listen(settings)
     stop = _stop_signal()
