@@ -73,7 +73,7 @@ def decide(
     if attempts.made >= policy.max_attempts:
         return Failed(f"{error} (attempt {attempts.made} of {policy.max_attempts}, the last)")
     delay = timedelta(seconds=policy.ceiling_seconds(attempts.made) * jitter)
-    asked_for = _retry_after(result, now)
+    asked_for = retry_after(result, now)
     if asked_for is not None:
         delay = max(delay, asked_for)
     due_at = now + delay
@@ -99,7 +99,7 @@ def _is_retryable(result: AttemptResult) -> bool:
     return result.status in RETRYABLE_STATUSES or result.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _retry_after(result: AttemptResult, now: datetime) -> timedelta | None:
+def retry_after(result: AttemptResult, now: datetime) -> timedelta | None:
     """Read RFC 9110 `Retry-After`: seconds or a date; anything else is as if it were not there."""
     if not isinstance(result, Response) or result.retry_after is None:
         return None
