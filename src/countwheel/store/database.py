@@ -11,6 +11,13 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
+SESSION_OPTIONS = (
+    "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC -c idle_in_transaction_session_timeout=30s "
+    # The live table is in memory: without statistics, a batch that is found by key must not be thought dearer than a
+    # look through all of it (tests/store/test_plans.py).
+    "-c random_page_cost=2"
+)
+
 
 class DatabaseUnavailableError(Exception):
     """The database cannot be reached, or went away in the middle. What was asked may or may not have happened."""
@@ -47,8 +54,7 @@ class Database:
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
-                "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC "
-                "-c idle_in_transaction_session_timeout=30s",
+                "options": SESSION_OPTIONS,
             },
         )
 

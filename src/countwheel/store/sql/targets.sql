@@ -33,14 +33,14 @@ WHERE t.tenant_id = s.tenant_id AND t.name = s.name
 -- Each lane that holds something, with when its first run is due. One step of the index a lane, however many runs each has.
 WITH RECURSIVE waiting AS (
     (
-        SELECT r.tenant_id, r.lane, r.due_at FROM runs r WHERE r.node_id IS NULL AND r.lane IS NOT NULL
+        SELECT r.tenant_id, r.lane, r.due_at FROM runs r WHERE r.node_id IS NULL AND r.set_aside
         ORDER BY r.tenant_id, r.lane, r.due_at LIMIT 1
     )
     UNION ALL
     SELECT following.tenant_id, following.lane, following.due_at
     FROM waiting CROSS JOIN LATERAL (
         SELECT r.tenant_id, r.lane, r.due_at FROM runs r
-        WHERE r.node_id IS NULL AND r.lane IS NOT NULL AND (r.tenant_id, r.lane) > (waiting.tenant_id, waiting.lane)
+        WHERE r.node_id IS NULL AND r.set_aside AND (r.tenant_id, r.lane) > (waiting.tenant_id, waiting.lane)
         ORDER BY r.tenant_id, r.lane, r.due_at LIMIT 1
     ) AS following
 )
@@ -49,13 +49,13 @@ SELECT tenant_id, lane, due_at FROM waiting;
 -- name: in_flight
 -- How many runs of a lane any node holds. The caller has locked the target: nobody else claims from it meanwhile.
 SELECT count(*) FROM runs r
-WHERE r.tenant_id = %(tenant_id)s AND r.lane = %(lane)s AND r.node_id IS NOT NULL AND r.lane IS NOT NULL;
+WHERE r.tenant_id = %(tenant_id)s AND r.lane = %(lane)s AND r.node_id IS NOT NULL AND r.set_aside;
 
 -- name: claim_from_lane
 -- Take up to {{size}} runs of a lane, earliest first.
 WITH picked AS MATERIALIZED (
     SELECT r.job_id, r.run_id FROM runs r
-    WHERE r.tenant_id = %(tenant_id)s AND r.lane = %(lane)s AND r.node_id IS NULL AND r.lane IS NOT NULL
+    WHERE r.tenant_id = %(tenant_id)s AND r.lane = %(lane)s AND r.node_id IS NULL AND r.set_aside
       AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
     ORDER BY r.due_at
     LIMIT {{size}} -- literal, as in `claim`
@@ -65,10 +65,10 @@ WITH picked AS MATERIALIZED (
 
 -- name: put_lane
 -- Let calls that are under way count as their target's: its concurrency was limited after they were claimed.
-UPDATE runs r SET lane = h.lane
+UPDATE runs r SET lane = h.lane, set_aside = true
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(lanes)s::text[])
     AS h (job_id, run_id, fence, lane)
-WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.lane IS NULL
+WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND NOT r.set_aside
   AND coalesce(r.node_id, '') = %(node_id)s;
 
 -- name: list_targets
@@ -76,7 +76,7 @@ WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.la
 WITH RECURSIVE lane AS (
     (
         SELECT r.lane AS name FROM runs r
-        WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND r.lane IS NOT NULL
+        WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND r.set_aside
           AND r.lane > coalesce(%(after)s::text, '') AND (%(name)s::text IS NULL OR r.lane = %(name)s::text)
         ORDER BY r.lane LIMIT 1
     )
@@ -84,7 +84,7 @@ WITH RECURSIVE lane AS (
     SELECT following.lane
     FROM lane CROSS JOIN LATERAL (
         SELECT r.lane FROM runs r
-        WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND r.lane IS NOT NULL AND r.lane > lane.name
+        WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND r.set_aside AND r.lane > lane.name
           AND (%(name)s::text IS NULL OR r.lane = %(name)s::text)
         ORDER BY r.lane LIMIT 1
     ) AS following
@@ -108,14 +108,14 @@ SELECT %(tenant_id)s::uuid, page.name, t.max_concurrency, t.rate_per_second, t.b
     (
         SELECT count(*) FROM (
             SELECT FROM runs r
-            WHERE r.tenant_id = %(tenant_id)s AND r.lane = page.name AND r.node_id IS NULL AND r.lane IS NOT NULL
+            WHERE r.tenant_id = %(tenant_id)s AND r.lane = page.name AND r.node_id IS NULL AND r.set_aside
               AND r.due_at <= now()
             LIMIT %(count_limit)s::int
         ) AS waiting
     ),
     (
         SELECT count(*) FROM runs r
-        WHERE r.tenant_id = %(tenant_id)s AND r.lane = page.name AND r.node_id IS NOT NULL AND r.lane IS NOT NULL
+        WHERE r.tenant_id = %(tenant_id)s AND r.lane = page.name AND r.node_id IS NOT NULL AND r.set_aside
     )
 FROM page LEFT JOIN targets t ON t.tenant_id = %(tenant_id)s AND t.name = page.name
 ORDER BY page.name;
