@@ -7,12 +7,11 @@ import pytest
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.turns import Turns, reserved
 from countwheel.store import runs
-from countwheel.store.database import Connection, Database
+from countwheel.store.database import Database
 from countwheel.testing import Reply, WebhookReceiver
-from harness import running_node, soon
+from harness import flood, running_node, soon, tenant_of
 
 FLOOD = 6_000
-FLOODING = UUID(int=0xF)
 
 
 class Waiting:
@@ -26,19 +25,6 @@ class Waiting:
         self.ready_since = ready_since
 
 
-async def flood(connection: Connection, tenant_id: UUID, count: int, url: str) -> None:
-    """Make one-off jobs of a tenant that were due a second ago."""
-    await connection.execute(
-        "WITH made AS (INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, "
-        "timeout_seconds, max_attempts, created_at, updated_at) SELECT gen_random_uuid(), %s, 'ACTIVE', 'then', %s, "
-        "'127.0.0.1', '{}', 30, 5, now(), now() FROM generate_series(1, %s) RETURNING job_id, tenant_id) "
-        "INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at) "
-        "SELECT job_id, gen_random_uuid(), tenant_id, (random() * 7)::int, 'schedule', 'SCHEDULED', at, at "
-        "FROM made, date_trunc('milliseconds', now() - interval '1 s') AS at",
-        [tenant_id, url, count],
-    )
-
-
 async def test_a_flood_of_one_tenant_delays_no_other(dsn: str) -> None:
     """Scenario "one dead or slow target fills all slots": six thousand calls of one tenant to a slow target are under
     way and waiting; each run of another tenant is called within a second of its time.
@@ -46,10 +32,8 @@ async def test_a_flood_of_one_tenant_delays_no_other(dsn: str) -> None:
     slow = lambda call: Reply(delay_seconds=0.5 if "slow" in call.path else 0.0)  # noqa: E731 (named for the reader)
     async with WebhookReceiver(slow) as receiver, running_node(dsn, stop_grace_seconds=1.0) as node:
         flooding = await node.client(tenant="flooding")
-        job = await flooding.create(schedule_oneoff="2190-01-01T00:00:00Z", job_url=receiver.url)
+        tenant_id = await tenant_of(node, flooding)
         async with node.database.connection() as connection:
-            cursor = await connection.execute("SELECT tenant_id FROM jobs WHERE job_id = %s", [job["job_id"]])
-            (tenant_id,) = await cursor.fetchone() or (FLOODING,)
             await flood(connection, tenant_id, FLOOD, receiver.url + "/slow")
         await receiver.wait_for(400)
         quick = [await node.api.create(schedule_oneoff=soon(0.1 * n), job_url=receiver.url) for n in range(20)]

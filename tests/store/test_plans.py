@@ -27,7 +27,8 @@ FILL = f"""
         '127.0.0.1', '{{}}', 30, 5, now(), now()
     FROM generate_series(1, {ROWS}) AS n;
     INSERT INTO runs (
-        job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, fence, node_id, lane, set_aside
+        job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, fence, node_id,
+        lane, set_aside
     )
     SELECT md5('job' || n)::uuid, md5('run' || n)::uuid, md5('tenant')::uuid, n % 8, 'schedule',
         CASE WHEN held THEN 'CLAIMED' ELSE 'SCHEDULED' END, moment, moment,

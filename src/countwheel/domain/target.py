@@ -44,6 +44,9 @@ def target_host(url: str) -> str:
     return str(IPv6Address(host)) if ":" in host else host
 
 
+_MAX_NAME_CHARACTERS = 300
+"""Longer than any name of the DNS (253 characters) with a port."""
+
 TARGET_NAME_PATTERN = r"^[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]{0,299}$"
 """What the contract says a target is called: a flow, or a host, with its port where that is not the scheme's own."""
 
@@ -61,4 +64,5 @@ def target_name(url: str, flow: str | None) -> str:
     parts, host = urlsplit(url), target_host(url)
     host = f"[{host}]" if ":" in host else host
     port = parts.port
-    return host if port is None or port == _USUAL_PORTS[parts.scheme.lower()] else f"{host}:{port}"
+    name = host if port is None or port == _USUAL_PORTS[parts.scheme.lower()] else f"{host}:{port}"
+    return name[:_MAX_NAME_CHARACTERS]

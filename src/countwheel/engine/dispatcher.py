@@ -25,7 +25,7 @@ from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.secrets import SigningSecrets
-from countwheel.engine.targets import Key
+from countwheel.engine.targets import Key, may_be_skipped
 from countwheel.engine.turns import Turns
 from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
@@ -64,7 +64,7 @@ class Dispatcher:
 
     def submit(self, held: Held) -> None:
         """Take a run whose millisecond has come."""
-        if self._goes_back(held):
+        if not may_be_skipped(held.run) and self._goes_back(held):
             return
         held.phase = Phase.READY
         held.ready_since = self._context.clock.monotonic()
@@ -84,7 +84,8 @@ class Dispatcher:
     def set_aside_unsent(self) -> None:
         """Let what is held and not under way go back into its lane, where its target's pace says so now."""
         for held in self._context.held.in_phase(Phase.WAITING, Phase.READY):
-            self._goes_back(held)
+            if not may_be_skipped(held.run):
+                self._goes_back(held)
         self._start_what_fits()
 
     def share_of(self, key: Key) -> int:

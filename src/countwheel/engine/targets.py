@@ -129,7 +129,7 @@ class Targets:
     def keep_back(self, run: ClaimedRun) -> SetAsideRun | None:
         """Return how a run that was claimed from the common queue waits in a lane; None where it may be sent.
 
-        Whether a run may begin while an earlier one of its job is alive is decided when it is due: it may be skipped.
+        One that may be skipped, because an earlier one of its job is alive, waits only when that is decided.
         """
         if not self.is_any_restricted():
             return None
@@ -137,7 +137,7 @@ class Targets:
         key = (run.tenant_id, name)
         if key not in self._crowded and self.find(key) is None:
             return None
-        return None if run.overlapping and _overlap(run) is not Overlap.ALLOW else set_aside(run, name)
+        return None if may_be_skipped(run) else set_aside(run, name)
 
     def stop_at(self, held: Held) -> SetAsideRun | None:
         """Return how a held run goes back to wait in its lane; None where it may be sent now."""
@@ -201,5 +201,6 @@ def busy_by_target(held: Iterable[Held]) -> Mapping[Key, int]:
     return counts
 
 
-def _overlap(run: ClaimedRun) -> Overlap:
-    return Overlap(run.overlap or decode_terms(run.terms).overlap or Overlap.SKIP)
+def may_be_skipped(run: ClaimedRun) -> bool:
+    """Whether it is to be decided yet, when the run is due, what becomes of it beside the earlier ones of its job."""
+    return run.overlapping and (run.overlap or decode_terms(run.terms).overlap) != Overlap.ALLOW

@@ -126,12 +126,15 @@ INSERT INTO targets AS t (tenant_id, name, max_concurrency, rate_per_second, bur
 VALUES (%(tenant_id)s, %(name)s, %(max_concurrency)s, %(rate_per_second)s, %(burst)s, %(breaker)s)
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     max_concurrency = excluded.max_concurrency, rate_per_second = excluded.rate_per_second, burst = excluded.burst,
-    breaker = excluded.breaker, updated_at = now()
+    breaker = excluded.breaker, updated_at = now(),
+    -- The next slot of a slow rate may be far: another rate begins at once.
+    next_slot_at = CASE WHEN t.rate_per_second = excluded.rate_per_second THEN t.next_slot_at END
 RETURNING xmax = 0;
 
 -- name: take_limits
 -- What the engine has found out, and a pause, stay.
-UPDATE targets SET max_concurrency = NULL, rate_per_second = NULL, burst = NULL, breaker = NULL, updated_at = now()
+UPDATE targets SET max_concurrency = NULL, rate_per_second = NULL, burst = NULL, breaker = NULL, updated_at = now(),
+    next_slot_at = NULL
 WHERE tenant_id = %(tenant_id)s AND name = %(name)s
   AND num_nonnulls(max_concurrency, rate_per_second, breaker) > 0;
 
