@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import psycopg
@@ -28,7 +29,7 @@ from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import Settings
 from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import Engine
-from countwheel.store.database import Database
+from countwheel.store.database import Connection, Database
 from countwheel.store.sealing import Sealer
 
 SECRET_KEY = bytes(range(32))
@@ -332,6 +333,47 @@ def free_port() -> int:
 def soon(seconds: float = 1.0) -> str:
     """Return the instant `seconds` from now, as RFC 3339 with milliseconds."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")  # noqa: TID251
+
+
+async def tenant_of(node: Node, api: Api) -> UUID:
+    """Return the tenant of a client."""
+    job = await api.create(schedule_oneoff="2190-01-01T00:00:00Z", job_url="http://127.0.0.1:9/")
+    async with node.database.connection() as connection:
+        cursor = await connection.execute("SELECT tenant_id FROM jobs WHERE job_id = %s", [job["job_id"]])
+        found: UUID = (await cursor.fetchone() or (UUID(int=0),))[0]
+        return found
+
+
+async def flood(
+    connection: Connection,
+    tenant_id: UUID,
+    count: int,
+    url: str,
+    *,
+    flow: str | None = None,
+    timeout_seconds: float = 30.0,
+    max_attempts: int = 5,
+) -> None:
+    """Make one-off jobs of a tenant that were due a second ago, each a millisecond after the one before."""
+    await connection.execute(
+        "WITH made AS (INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, "
+        "timeout_seconds, max_attempts, created_at, updated_at, calling) SELECT gen_random_uuid(), %(tenant_id)s, "
+        "'ACTIVE', 'then', %(url)s, '127.0.0.1', json_build_object('number', n)::text, %(timeout_seconds)s, "
+        "%(max_attempts)s, now(), now(), %(calling)s FROM generate_series(1, %(count)s) AS n "
+        "RETURNING job_id, tenant_id, (job_payload::json->>'number')::int AS n) "
+        "INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at) "
+        "SELECT job_id, gen_random_uuid(), tenant_id, (random() * 7)::int, 'schedule', 'SCHEDULED', "
+        "at + n * interval '1 ms', at + n * interval '1 ms' "
+        "FROM made, date_trunc('milliseconds', now() - %(count)s * interval '1 ms' - interval '1 s') AS at",
+        {
+            "tenant_id": tenant_id,
+            "count": count,
+            "url": url,
+            "calling": None if flow is None else json.dumps({"flow": flow}),
+            "timeout_seconds": timeout_seconds,
+            "max_attempts": max_attempts,
+        },
+    )
 
 
 async def passed(database: Database, moment: datetime) -> None:

@@ -43,7 +43,7 @@ class Settings:
     max_body_bytes: int = 1_048_576
     busy_minute_runs: int = 1_000
     """A job whose first run is in a minute with so many runs of its tenant is created with a warning."""
-    concurrency: int = 256
+    concurrency: int = 512
     database_connections: int = 8
     lease_seconds: float = 6.0
     stop_grace_seconds: float = 30.0

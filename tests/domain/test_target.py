@@ -1,10 +1,12 @@
 """Targets, as far as their text tells."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countwheel.domain.target import TARGET_PATTERN, target_fault, target_host
+from countwheel.domain.target import TARGET_NAME_PATTERN, TARGET_PATTERN, target_fault, target_host, target_name
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,23 @@ def test_what_the_contract_says_is_a_target_has_a_host(url: str) -> None:
     """Whatever fits the contract's pattern is accepted and has a host."""
     assert target_fault(url) is None
     assert target_host(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://API.example.com/x", "api.example.com"),
+        ("https://api.example.com:443/x", "api.example.com"),
+        ("http://api.example.com:80", "api.example.com"),
+        ("http://api.example.com:443", "api.example.com:443"),
+        ("https://api.example.com.:8443/x", "api.example.com:8443"),
+        ("https://[2001:DB8::1]/", "[2001:db8::1]"),
+        ("https://[2001:db8:0::1]:81/", "[2001:db8::1]:81"),
+    ],
+)
+def test_a_target_is_named_after_its_host_or_its_flow(url: str, name: str) -> None:
+    """In lower case, with its port where that is not the scheme's own; a flow goes before that."""
+    assert target_name(url, None) == name
+    assert target_name(url, "Partner") == "Partner"
+    assert re.fullmatch(TARGET_NAME_PATTERN, name)
+    assert len(target_name("https://" + ".".join(["x" * 63] * 20), None)) == 300

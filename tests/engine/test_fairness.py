@@ -4,35 +4,25 @@ from uuid import UUID
 
 import pytest
 
+from countwheel.engine.held import Held, Phase
 from countwheel.engine.turns import Turns, reserved
 from countwheel.store import runs
-from countwheel.store.database import Connection, Database
+from countwheel.store.database import Database
 from countwheel.testing import Reply, WebhookReceiver
-from harness import running_node, soon
+from harness import flood, running_node, soon, tenant_of
 
 FLOOD = 6_000
-FLOODING = UUID(int=0xF)
 
 
 class Waiting:
     """As much of a held run as a queue looks at."""
 
-    def __init__(self, tenant: int) -> None:
+    def __init__(self, tenant: int, target: str = "target", ready_since: float = 0.0) -> None:
         self.run = self
         self.tenant_id = UUID(int=tenant)
-
-
-async def flood(connection: Connection, tenant_id: UUID, count: int, url: str) -> None:
-    """Make one-off jobs of a tenant that were due a second ago."""
-    await connection.execute(
-        "WITH made AS (INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, "
-        "timeout_seconds, max_attempts, created_at, updated_at) SELECT gen_random_uuid(), %s, 'ACTIVE', 'then', %s, "
-        "'127.0.0.1', '{}', 30, 5, now(), now() FROM generate_series(1, %s) RETURNING job_id, tenant_id) "
-        "INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at) "
-        "SELECT job_id, gen_random_uuid(), tenant_id, (random() * 7)::int, 'schedule', 'SCHEDULED', at, at "
-        "FROM made, date_trunc('milliseconds', now() - interval '1 s') AS at",
-        [tenant_id, url, count],
-    )
+        self.target = target
+        self.phase = Phase.READY
+        self.ready_since = ready_since
 
 
 @pytest.mark.alone
@@ -43,10 +33,8 @@ async def test_a_flood_of_one_tenant_delays_no_other(dsn: str) -> None:
     slow = lambda call: Reply(delay_seconds=0.5 if "slow" in call.path else 0.0)  # noqa: E731 (named for the reader)
     async with WebhookReceiver(slow) as receiver, running_node(dsn, stop_grace_seconds=1.0) as node:
         flooding = await node.client(tenant="flooding")
-        job = await flooding.create(schedule_oneoff="2190-01-01T00:00:00Z", job_url=receiver.url)
+        tenant_id = await tenant_of(node, flooding)
         async with node.database.connection() as connection:
-            cursor = await connection.execute("SELECT tenant_id FROM jobs WHERE job_id = %s", [job["job_id"]])
-            (tenant_id,) = await cursor.fetchone() or (FLOODING,)
             await flood(connection, tenant_id, FLOOD, receiver.url + "/slow")
         await receiver.wait_for(400)
         quick = [await node.api.create(schedule_oneoff=soon(0.1 * n), job_url=receiver.url) for n in range(20)]
@@ -70,22 +58,71 @@ async def test_a_few_runs_of_each_tenant_are_claimed(database: Database) -> None
 
 def test_tenants_take_turns() -> None:
     """A tenant with one run waits for one of each other's, however many they have."""
-    turns = Turns(8)
+    turns = Turns(100)
     for tenant in (1, 1, 1, 1, 2, 3, 3):
         turns.put(Waiting(tenant))  # type: ignore[arg-type] # as much as is looked at
     order = [held.run.tenant_id.int for held in iter(turns.take, None)]
     assert order == [1, 2, 3, 1, 3, 1, 1]
 
 
+def test_targets_of_a_tenant_take_turns() -> None:
+    """A target with one run waits for one of each other's, and the tenants' turns come first."""
+    turns = Turns(100)
+    for tenant, target in ((1, "a"), (1, "a"), (1, "b"), (1, "c"), (2, "a"), (2, "a")):
+        turns.put(Waiting(tenant, target))  # type: ignore[arg-type] # as much as is looked at
+    order = [(held.run.tenant_id.int, held.target) for held in iter(turns.take, None)]
+    assert order == [(1, "a"), (2, "a"), (1, "b"), (2, "a"), (1, "c"), (1, "a")]
+
+
+def fill(turns: Turns, tenant: int, target: str, count: int) -> list[Held]:
+    """Let runs of one target take every slot that they get."""
+    for _ in range(count):
+        turns.put(Waiting(tenant, target))  # type: ignore[arg-type] # as much as is looked at
+    return list(iter(turns.take, None))
+
+
 @pytest.mark.parametrize("concurrency", [1, 7, 8, 256])
 def test_no_tenant_takes_every_slot(concurrency: int) -> None:
-    """One part in eight stays free for others; where that is less than one, nothing is kept back."""
+    """However many targets a tenant has, something stays free for others; of fewer than eight slots nothing does."""
     turns = Turns(concurrency)
-    for _ in range(concurrency + 1):
-        turns.put(Waiting(1))  # type: ignore[arg-type] # as much as is looked at
-    taken = list(iter(turns.take, None))
-    assert len(taken) == concurrency - reserved(concurrency)
-    turns.put(Waiting(2))  # type: ignore[arg-type] # as much as is looked at
-    assert (turns.take() is not None) is (concurrency >= 8)
-    turns.done(taken[0])
-    assert turns.take() is not None
+    taken = sum(len(fill(turns, 1, str(target), concurrency)) for target in range(concurrency + 1))
+    kept = max(1, reserved(concurrency) // 2) if concurrency >= 8 else 0
+    assert taken <= concurrency - kept
+    assert len(fill(turns, 2, "other", 1)) == (concurrency >= 8)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 8, 512])
+def test_one_target_has_half_of_its_tenants_slots(concurrency: int) -> None:
+    """Of seven eighths; and `share_of` says so before and after."""
+    turns = Turns(concurrency)
+    share = turns.share_of(UUID(int=1), "target")
+    assert len(fill(turns, 1, "target", concurrency)) == share
+    assert share == max(1, (concurrency - reserved(concurrency) + 1) // 2)
+    assert turns.share_of(UUID(int=1), "target") == share
+
+
+@pytest.mark.parametrize("hanging", [1, 2, 3, 7, 50])
+def test_hanging_targets_leave_slots_to_one_that_is_well(hanging: int) -> None:
+    """Targets that hang, and want all, leave one part in m + 1; and whoever comes has a slot, and then another."""
+    turns = Turns(512)
+    for number in range(hanging * 512):
+        turns.put(Waiting(1, f"hanging-{number % hanging}"))  # type: ignore[arg-type] # as much as is looked at
+    taken = len(list(iter(turns.take, None)))
+    assert taken <= 448 - 448 // (hanging + 1) + hanging
+    well = fill(turns, 1, "well", 1)
+    assert len(well) == 1
+    turns.done(well[0])
+    assert len(fill(turns, 1, "well", 1)) == 1
+
+
+def test_a_queue_is_crowded_where_its_calls_are_slow() -> None:
+    """Long waiting for slow calls is; long waiting while calls end quickly, or shortly, is not."""
+    turns = Turns(8)
+    assert len(fill(turns, 1, "slow", 6)) == 4, "two wait"
+    assert turns.find_crowded(0.4, 0.25) == [], "it has not waited for long"
+    assert turns.find_crowded(0.9, 0.25) == [(UUID(int=1), "slow")]
+    quick = Turns(8)
+    for held in fill(quick, 1, "quick", 6):
+        quick.done(held)
+        assert quick.take() is not None or not quick.find_crowded(0.9, 0.25)
+    assert quick.find_crowded(0.9, 0.25) == [], "as many have ended as were under way"

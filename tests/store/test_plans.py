@@ -26,10 +26,13 @@ FILL = f"""
     SELECT md5('job' || n)::uuid, md5('tenant')::uuid, 'ACTIVE', '2027-01-01T00:00:00Z', 'http://127.0.0.1/',
         '127.0.0.1', '{{}}', 30, 5, now(), now()
     FROM generate_series(1, {ROWS}) AS n;
-    INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, fence, node_id)
+    INSERT INTO runs (
+        job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, fence, node_id,
+        lane, set_aside
+    )
     SELECT md5('job' || n)::uuid, md5('run' || n)::uuid, md5('tenant')::uuid, n % 8, 'schedule',
         CASE WHEN held THEN 'CLAIMED' ELSE 'SCHEDULED' END, moment, moment,
-        held::int, held::int, CASE WHEN held THEN '{NODE}' END
+        held::int, held::int, CASE WHEN held THEN '{NODE}' END, CASE WHEN n % 3 = 0 THEN 'lane-' || n % 9 END, n % 3 = 0
     FROM (
         SELECT n, n % 20 = 0 AS held,
             date_trunc('milliseconds', now()) + (n - {ROWS} / 10) * interval '100 ms' AS moment
@@ -40,7 +43,8 @@ FILL = f"""
 
 @pytest.fixture(scope="module", params=["with statistics", "without statistics", "with statistics of an empty table"])
 def filled(cluster: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
-    """A database with 100,000 live runs: a tenth is due, a twentieth is held. Tests leave it as it is."""
+    """A database with 100,000 live runs: a tenth is due, a twentieth is held, a third
+    is in three lanes, among them the earliest. Tests leave it as it is."""
     with (
         fresh_database(cluster) as dsn,
         psycopg.connect(dsn, autocommit=True, options=SESSION_OPTIONS) as connection,
@@ -173,7 +177,7 @@ def test_the_finish_finds_its_rows_by_key(filled: psycopg.Connection, size: int)
     check(generic_plan(filled, text), expected)
 
 
-@pytest.mark.parametrize("name", ["retry", "release", "mark_running"])
+@pytest.mark.parametrize("name", ["retry", "release", "mark_running", "set_aside", "put_lane"])
 def test_other_writes_to_held_runs_find_them_by_key(filled: psycopg.Connection, name: str) -> None:
     """As the finish does."""
     check(generic_plan(filled, query(name)), {"runs": {"runs_pkey"}})
@@ -187,6 +191,30 @@ def test_polling_is_cheap(filled: psycopg.Connection) -> None:
     requests = custom_plan(filled, query("cancel_requests"), {"node_id": NODE})
     assert {scan.index for scan in requests} == {"runs_cancel_requested"}
     assert sum(scan.rows_visited for scan in requests) == 0
+
+
+def test_a_lane_is_served_by_its_own_index(filled: psycopg.Connection) -> None:
+    """A claim from a lane visits the rows that it takes and no others; a step a lane tells which lanes there are."""
+    text = query("claim_from_lane", size=8)
+    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5, "tenant_id": TENANT, "lane": "lane-3"}
+    expected = {"runs": {"runs_in_lane", "runs_pkey"}, "jobs": {"jobs_pkey"}}
+    actual = custom_plan(filled, text, parameters)
+    check(actual, expected)
+    assert sum(scan.rows_visited for scan in actual if scan.index == "runs_in_lane") <= 8
+    check(generic_plan(filled, text), expected)
+    lanes = custom_plan(filled, query("lanes"), {})
+    assert {scan.index for scan in lanes if scan.table == "runs"} == {"runs_in_lane"}
+    assert sum(scan.rows_visited for scan in lanes if scan.table == "runs") <= 4
+
+
+def test_what_is_under_way_is_counted_by_its_own_index(filled: psycopg.Connection) -> None:
+    """As many entries are read as are counted: of nearly all runs there are none in it."""
+    (held,) = filled.execute(
+        "SELECT count(*) FROM runs WHERE node_id IS NOT NULL AND lane = 'lane-6'",
+    ).fetchone() or (0,)
+    scans = custom_plan(filled, query("in_flight"), {"tenant_id": TENANT, "lane": "lane-6"})
+    assert {scan.index for scan in scans} == {"runs_held_of_lane"}
+    assert sum(scan.rows_visited for scan in scans) == held > 0
 
 
 def test_the_jobs_of_a_calendar_are_found_by_its_name(filled: psycopg.Connection) -> None:

@@ -13,7 +13,7 @@ from countwheel.domain.cron import CRON_PATTERN
 from countwheel.domain.errors import Fault
 from countwheel.domain.exclusion import DATE_PATTERN
 from countwheel.domain.schedule import RECURRING_IN_ZONE_PATTERN, RECURRING_PATTERN
-from countwheel.domain.target import TARGET_PATTERN
+from countwheel.domain.target import TARGET_NAME_PATTERN, TARGET_PATTERN
 from countwheel.domain.terms import TERM_FIELDS
 from countwheel.domain.timestamp import INSTANT_PATTERN, LOCAL_TIME_PATTERN
 from countwheel.domain.window import WINDOW_LENGTH_PATTERN, WINDOW_PATTERN
@@ -25,6 +25,7 @@ _PATTERNS = {
     "instant": INSTANT_PATTERN,
     "local-time": LOCAL_TIME_PATTERN,
     "target": TARGET_PATTERN,
+    "target-name": TARGET_NAME_PATTERN,
     "date": DATE_PATTERN,
     "excluded-time": f"^{CRON_PATTERN}$",
     "window": WINDOW_PATTERN,
@@ -102,6 +103,8 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
     if keyword == "required":
         return [Fault(f"#/{_escaped(name)}", "is required") for name in _missing(error)]
     if keyword == "dependentRequired":
+        if isinstance(value, dict) and "burst" in value:
+            return [Fault(f"{pointer}/rate_per_second", "is required together with burst")]
         return [Fault(f"{pointer}/cancel_url", "is required together with cancel_method")]
     if keyword == "oneOf" and pointer == "#/authorization":
         return [Fault(pointer, _AUTHORIZATION)]

@@ -69,6 +69,8 @@ def run(row: RunRow) -> dict[str, Any]:
     }
     if row.waiting:
         view["waiting"] = True
+    if row.lane is not None:
+        view["waiting_for_target"] = row.lane
     if row.superseded_by is not None:
         view |= {"occurrences": row.occurrences, "superseded_by": timestamp(row.superseded_by)}
     if row.resolution is not None:

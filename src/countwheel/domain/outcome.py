@@ -77,7 +77,7 @@ def decide(
         return Failed(f"{error} (attempt {attempts.made} of {policy.max_attempts}, the last)")
     share = jitter if policy.jitter is Jitter.FULL else 1.0
     delay = timedelta(seconds=policy.ceiling_seconds(attempts.made) * share)
-    asked_for = _retry_after(result, now)
+    asked_for = retry_after(result, now)
     if asked_for is not None:
         delay = max(delay, asked_for)
     due_at = now + delay
@@ -105,7 +105,7 @@ def _is_retryable(result: AttemptResult, policy: RetryPolicy) -> bool:
     return result.status in RETRYABLE_STATUSES or result.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _retry_after(result: AttemptResult, now: datetime) -> timedelta | None:
+def retry_after(result: AttemptResult, now: datetime) -> timedelta | None:
     """Read RFC 9110 `Retry-After`: seconds or a date; anything else is as if it were not there."""
     if not isinstance(result, Response) or result.retry_after is None:
         return None

@@ -42,3 +42,27 @@ def target_host(url: str) -> str:
     """Return the host of a valid target in lower case, without port, brackets and final dot."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     return str(IPv6Address(host)) if ":" in host else host
+
+
+_MAX_NAME_CHARACTERS = 300
+"""Longer than any name of the DNS (253 characters) with a port."""
+
+TARGET_NAME_PATTERN = r"^[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]{0,299}$"
+"""What the contract says a target is called: a flow, or a host, with its port where that is not the scheme's own."""
+
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+@lru_cache(maxsize=4096)
+def target_name(url: str, flow: str | None) -> str:
+    """Return the name under which calls to a valid target are paced: the flow if there is one, or the host.
+
+    A port that is not the scheme's own is part of the name: behind it is another server (decision 0017).
+    """
+    if flow is not None:
+        return flow
+    parts, host = urlsplit(url), target_host(url)
+    host = f"[{host}]" if ":" in host else host
+    port = parts.port
+    name = host if port is None or port == _USUAL_PORTS[parts.scheme.lower()] else f"{host}:{port}"
+    return name[:_MAX_NAME_CHARACTERS]

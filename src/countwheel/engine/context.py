@@ -7,6 +7,7 @@ from countwheel.clock import Chance, Clock
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
 from countwheel.engine.settings import EngineSettings
+from countwheel.engine.targets import Targets
 from countwheel.store.database import Database
 from countwheel.store.database_time import DatabaseTime
 
@@ -24,3 +25,4 @@ class Context:
     held: HeldRuns
     claiming: asyncio.Lock
     """Held while a claim is under way: until its runs are taken in, the database knows of them and `held` does not."""
+    targets: Targets

@@ -1,7 +1,7 @@
 """Sends what is due: a bounded number of calls at once, each judged and handed to the recorder.
 
-One run reads as a pipeline: overlap -> announce -> lease -> sign -> send -> decide -> record. Every error ends in a
-record: a run is never dropped because something here went wrong, only because the right to it was lost.
+One run reads as a pipeline: overlap -> pace -> announce -> lease -> sign -> send -> decide -> record. Every error ends
+in a record: a run is never dropped because something here went wrong, only because the right to it was lost.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from countwheel.engine.credentials import CredentialStore
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.pauser import Pauser
 from countwheel.engine.recorder import Recorder
+from countwheel.engine.targets import Key, may_be_skipped
 from countwheel.engine.turns import Turns
 from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
@@ -70,7 +71,10 @@ class Dispatcher:
 
     def submit(self, held: Held) -> None:
         """Take a run whose millisecond has come."""
+        if not may_be_skipped(held.run) and self._goes_back(held):
+            return
         held.phase = Phase.READY
+        held.ready_since = self._context.clock.monotonic()
         self._ready.put(held)
         self._start_what_fits()
 
@@ -83,6 +87,21 @@ class Dispatcher:
             held.task.cancel()
         else:
             self._recorder.put(held, self._ended(held, RunStatus.CANCELED, reason, sent=False))
+
+    def set_aside_unsent(self) -> None:
+        """Let what is held and not under way go back into its lane, where its target's pace says so now."""
+        for held in self._context.held.in_phase(Phase.WAITING, Phase.READY):
+            if not may_be_skipped(held.run):
+                self._goes_back(held)
+        self._start_what_fits()
+
+    def share_of(self, key: Key) -> int:
+        """Return how many calls of a target may be under way here at once."""
+        return self._ready.share_of(*key)
+
+    def find_crowded(self, seconds: float) -> list[Key]:
+        """Return the targets whose slow calls fill their share while more wait; asked last `seconds` ago."""
+        return self._ready.find_crowded(self._context.clock.monotonic(), seconds)
 
     def drop_all(self) -> None:
         """Forget everything that is held: the lease is lost, and others have the right to it."""
@@ -146,6 +165,7 @@ class Dispatcher:
             # Two lower bounds of the database's time, taken at different moments: the truth is later than both.
             started_at = max(self._context.database_time.at(held.sending_since), held.run.due_at)
             result = await self._send(held, credentials, started_at)
+            self._context.targets.observe(held, result)
             self._judge(held, result, started_at)
         except RightLostError:
             self._context.held.drop(held)  # recovery frees the row, a peer takes it
@@ -171,6 +191,8 @@ class Dispatcher:
                 if held.run.overlapping and not await self._may_run_beside(held):
                     return None
                 credentials = await self._credentials.of(held.run, calling.decode(held.run.calling), self._now())
+                if self._goes_back(held):
+                    return None
                 if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
                     return credentials
                 break  # it has been taken over, and whoever did that decides
@@ -178,6 +200,13 @@ class Dispatcher:
                 await self._context.clock.sleep(_DATABASE_PAUSE_SECONDS)
         self._context.held.drop(held)
         return None
+
+    def _goes_back(self, held: Held) -> bool:
+        """Whether a run is not to be sent now, by its target's pace: it goes back into its lane then."""
+        if held.phase is Phase.RECORDING or held.cancelled or (aside := self._context.targets.stop_at(held)) is None:
+            return False
+        self._recorder.put(held, aside)
+        return True
 
     async def _may_run_beside(self, held: Held) -> bool:
         """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""

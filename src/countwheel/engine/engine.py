@@ -18,6 +18,7 @@ from countwheel.engine.credentials import CredentialStore, TargetTokens
 from countwheel.engine.dispatcher import Dispatcher, Ways
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
+from countwheel.engine.pacer import Pacer
 from countwheel.engine.pauser import Pauser
 from countwheel.engine.pruner import Pruner
 from countwheel.engine.recorder import Recorder
@@ -26,6 +27,7 @@ from countwheel.engine.replanner import Replanner
 from countwheel.engine.service import RunOnce, supervise
 from countwheel.engine.settings import EngineSettings
 from countwheel.engine.sweeper import Sweeper
+from countwheel.engine.targets import Targets
 from countwheel.engine.timer import Timer
 from countwheel.store import runs
 from countwheel.store.database import Database, DatabaseUnavailableError
@@ -76,7 +78,8 @@ class Engine:
             identity=parts.identity,
         )
         context = Context(
-            database, clock, parts.chance, self.database_time, settings, self.node, self.held, asyncio.Lock()
+            *(database, clock, parts.chance, self.database_time, settings, self.node, self.held, asyncio.Lock()),
+            targets=Targets(clock, self.database_time),
         )
         self.recorder = Recorder(context)
         self.announcer = Announcer(context)
@@ -86,6 +89,7 @@ class Engine:
         self.dispatcher = Dispatcher(context, ways, user_agent=f"Countwheel/{parts.identity.version}")
         self.timer = Timer(clock, self.dispatcher.submit)
         self.claimer = Claimer(context, self.timer)
+        self.pacer = Pacer(context, self.timer, self.dispatcher)
         self.canceller = Canceller(context, self.dispatcher)
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
@@ -108,6 +112,7 @@ class Engine:
             {
                 "node": self.renew_once,
                 "claimer": self.claimer.run_once,
+                "pacer": self.pacer.run_once,
                 "recorder": self.recorder.run_once,
                 "canceller": self.canceller.run_once,
                 "announcer": self.announcer.run_once,
@@ -137,7 +142,8 @@ class Engine:
         """Stop gracefully: claim no more, release what is unsent, wait for calls under way, record, say goodbye."""
         _log.info("stopping", held=len(self.held))
         await self.claimer.stop()
-        await self._end("claimer", "sweeper", "replanner", "pruner", "recovery")
+        await self.pacer.stop()
+        await self._end("claimer", "pacer", "sweeper", "replanner", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
         if unsent:

@@ -28,11 +28,21 @@ class Held:
 
     run: ClaimedRun
     due_monotonic: float
+    target: str
+    """The name by which its calls are paced."""
     phase: Phase = Phase.WAITING
     task: asyncio.Task[None] | None = None
     sending_since: float = 0.0
     announced: bool = False
     cancel_reason: str | None = None
+    ready_since: float = 0.0
+    paced: bool = False
+    """It was taken from a lane: its target's pace has let it go."""
+    slot: float | None = None
+    """The monotonic moment that the rate gave it; `late_after_seconds` after that it is given up."""
+    late_after_seconds: float = 0.0
+    probe: bool = False
+    """Its call is to find out whether its target is back."""
 
     @property
     def cancelled(self) -> bool:

@@ -15,9 +15,10 @@ from countwheel.domain.policy import Overlap
 from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
-from countwheel.store import runs
+from countwheel.store import runs, targets
 from countwheel.store.database import RefusedRowError
 from countwheel.store.runs import FinishedRun, RetriedRun
+from countwheel.store.targets import SetAsideRun
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ _MAX_BATCH = 512
 @dataclass(frozen=True, slots=True)
 class _Entry:
     held: Held
-    record: FinishedRun | RetriedRun
+    record: FinishedRun | RetriedRun | SetAsideRun
 
 
 class Recorder:
@@ -40,8 +41,8 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, held: Held, record: FinishedRun | RetriedRun) -> None:
-        """Take the outcome of a held run. It stays held until the record is durable."""
+    def put(self, held: Held, record: FinishedRun | RetriedRun | SetAsideRun) -> None:
+        """Take the outcome of a held run, or that it is to wait in its lane. It stays held until that is durable."""
         held.phase = Phase.RECORDING
         self._waiting.append(_Entry(held, record))
         self._idle.clear()
@@ -87,6 +88,7 @@ class Recorder:
     async def _write(self, batch: Sequence[_Entry]) -> set[object]:
         finished = [entry.record for entry in batch if isinstance(entry.record, FinishedRun)]
         retried = [entry.record for entry in batch if isinstance(entry.record, RetriedRun)]
+        aside = [entry.record for entry in batch if isinstance(entry.record, SetAsideRun)]
         recorded: set[object] = set()
         async with self._context.database.connection() as connection:
             if finished:
@@ -95,6 +97,8 @@ class Recorder:
                     await runs.wake(connection, list(awaited))
             if retried:
                 recorded |= await runs.retry(connection, retried, node_id=self._context.node.node_id)
+            if aside:
+                recorded |= await targets.set_aside(connection, aside, node_id=self._context.node.node_id)
         return recorded
 
 
@@ -107,6 +111,8 @@ def _is_awaited(entry: _Entry) -> bool:
 def _parked(entry: _Entry) -> _Entry:
     """Reduce a record that PostgreSQL refuses to one that it cannot refuse, so that the run ends all the same."""
     record = entry.record
+    if isinstance(record, SetAsideRun):
+        return entry  # there is nothing in it that could be refused
     _log.error("record refused by PostgreSQL; the run is parked as FAILED", run_id=str(record.run_id))
     error = "parked: PostgreSQL refused the record of its outcome"
     if isinstance(record, FinishedRun):

@@ -16,14 +16,16 @@ class EngineSettings:
     renew_every_seconds: float = 2.0
     poll_every_seconds: float = 0.025
     """How often to look for what has become due soon: the most that a run which is created due now has to wait."""
+    pace_every_seconds: float = 0.25
+    """How often to look at targets: how long it takes a node to obey a limit, a pause or a breaker."""
     cancel_poll_every_seconds: float = 0.1
     recover_every_seconds: float = 1.0
     sweep_every_seconds: float = 60.0
     prune_every_seconds: float = 300.0
     announce_after_seconds: float = 0.25
     """How old a call must be to be shown as RUNNING while it is under way."""
-    concurrency: int = 256
-    """Calls under way at once."""
+    concurrency: int = 512
+    """Calls under way at once; of one target half of them, of one tenant seven eighths."""
     max_held: int = 2048
     """Runs claimed at once, waiting and under way."""
     stop_grace_seconds: float = 30.0

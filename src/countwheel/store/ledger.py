@@ -37,6 +37,8 @@ class RunRow:
     waiting: bool
     trace: str | None
     error_class: str | None
+    lane: str | None
+    """The target by whose pace it waits."""
 
 
 @dataclass(frozen=True, slots=True)

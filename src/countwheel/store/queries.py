@@ -72,13 +72,21 @@ _FRAGMENTS = {
         NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
-        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class
+        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class,
+        CASE WHEN r.node_id IS NULL THEN r.lane END AS lane
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
-        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace, h.error_class
+        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace,
+        h.error_class, NULL::text AS lane
+    """,
+    # All that is known of a target, in the order of store/targets.py.
+    "target_columns": """
+        t.tenant_id, t.name, t.max_concurrency, t.rate_per_second, t.burst, t.breaker, t.paused_at, t.pause_reason,
+        t.next_slot_at, t.opened_at, t.open_until, t.openings, t.probes, t.probed_at, t.open_reason,
+        t.slowed_rate, t.slowed_from, t.slowed_at, t.updated_at, clock_timestamp()
     """,
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",

@@ -169,7 +169,7 @@ async def claim(
     """
     cursor = connection.cursor(row_factory=args_row(ClaimedRun))
     await cursor.execute(query("claim", size=size), {"node_id": node_id, "look_ahead_seconds": look_ahead_seconds})
-    return await _fresh(connection, await cursor.fetchall())
+    return await fresh(connection, await cursor.fetchall())
 
 
 async def tenants_waiting(connection: Connection, *, look_ahead_seconds: float) -> list[UUID]:
@@ -190,10 +190,10 @@ async def claim_for_tenants(
         query("claim_for_tenants", size=RUNS_A_TENANT),
         {"tenant_ids": list(tenant_ids), "node_id": node_id, "look_ahead_seconds": look_ahead_seconds},
     )
-    return await _fresh(connection, await cursor.fetchall())
+    return await fresh(connection, await cursor.fetchall())
 
 
-async def _fresh(connection: Connection, claimed: list[ClaimedRun]) -> list[ClaimedRun]:
+async def fresh(connection: Connection, claimed: list[ClaimedRun]) -> list[ClaimedRun]:
     """Read again, now that the runs are locked, what a change of their job has made out of date (rare)."""
     stale = {run.job_id for run in claimed if run.stale}
     if not stale:

@@ -18,10 +18,11 @@ FROM (
 LIMIT %(limit)s::int;
 
 -- name: forecast_singles
--- Single runs of the time, by minute and target: one-off jobs, and what was wanted by hand.
+-- Single runs of the time, by minute and target: one-off jobs, and what was wanted by hand. (What waits in a lane has been
+-- due before.)
 SELECT date_trunc('minute', r.due_at) AS minute, j.target_host, count(*)
 FROM runs r JOIN jobs j ON j.job_id = r.job_id
-WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND r.due_at >= %(start)s AND r.due_at < %(end)s
+WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND NOT r.set_aside AND r.due_at >= %(start)s AND r.due_at < %(end)s
   AND (j.schedule_oneoff IS NOT NULL OR r.trigger <> 'schedule')
   AND (%(target)s::text IS NULL OR j.target_host = %(target)s::text)
 GROUP BY 1, 2;
@@ -30,6 +31,6 @@ GROUP BY 1, 2;
 -- How many runs of a tenant are due in a span of time, counted up to a limit.
 SELECT count(*) FROM (
     SELECT FROM runs r
-    WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND r.due_at >= %(start)s AND r.due_at < %(end)s
+    WHERE r.tenant_id = %(tenant_id)s AND r.node_id IS NULL AND NOT r.set_aside AND r.due_at >= %(start)s AND r.due_at < %(end)s
     LIMIT %(limit)s::int
 ) AS due;

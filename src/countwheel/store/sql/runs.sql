@@ -5,7 +5,7 @@ WITH picked AS MATERIALIZED (
     FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
     CROSS JOIN LATERAL (
         SELECT r.job_id, r.run_id FROM runs r
-        WHERE r.bucket = part.bucket AND r.node_id IS NULL
+        WHERE r.bucket = part.bucket AND r.node_id IS NULL AND NOT r.set_aside
           AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
         ORDER BY r.due_at
         LIMIT {{size}} -- literal: a generic plan over a parameter turns into a hash join over the whole table
@@ -21,7 +21,7 @@ WITH picked AS MATERIALIZED (
     FROM unnest(%(tenant_ids)s::uuid[]) AS asked (tenant_id)
     CROSS JOIN LATERAL (
         SELECT r.job_id, r.run_id FROM runs r
-        WHERE r.tenant_id = asked.tenant_id AND r.node_id IS NULL
+        WHERE r.tenant_id = asked.tenant_id AND r.node_id IS NULL AND NOT r.set_aside
           AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
         ORDER BY r.due_at
         LIMIT {{size}}
@@ -149,6 +149,17 @@ FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (
 WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL
 RETURNING r.run_id;
 
+-- name: set_aside
+-- Hand back what was claimed and not sent, to wait in a lane: by its target's pace. As with `release`, no attempt is
+-- counted. Without a lane it goes back into the common queue.
+UPDATE runs r SET
+    state = CASE WHEN r.attempt > 1 THEN 'RETRYING' ELSE 'SCHEDULED' END, node_id = NULL, attempt = r.attempt - 1,
+    lane = h.lane, set_aside = h.lane IS NOT NULL
+FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(lanes)s::text[])
+    AS h (job_id, run_id, fence, lane)
+WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND coalesce(r.node_id, '') = %(node_id)s
+RETURNING r.run_id;
+
 -- name: recover
 -- Take over what lost nodes hold. The fence rises, so that a late record of theirs is refused; asked again every
 -- second for every lost node, because a claim that was in flight may commit after the node was declared lost.
@@ -229,11 +240,11 @@ WHERE (job_id, run_id) IN (
 SELECT run_id, cancel_reason FROM runs WHERE node_id = %(node_id)s AND cancel_requested_at IS NOT NULL;
 
 -- name: next_due
--- When is the next unclaimed run due? Tells the claimer how long it may sleep.
+-- When is the next unclaimed run due that waits in no lane? Tells the claimer how long it may sleep.
 SELECT min(due.due_at)
 FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
 CROSS JOIN LATERAL (
-    SELECT r.due_at FROM runs r WHERE r.bucket = part.bucket AND r.node_id IS NULL ORDER BY r.due_at LIMIT 1
+    SELECT r.due_at FROM runs r WHERE r.bucket = part.bucket AND r.node_id IS NULL AND NOT r.set_aside ORDER BY r.due_at LIMIT 1
 ) AS due;
 
 -- name: lock_live_run
@@ -292,12 +303,12 @@ SELECT job_id, run_id, fence FROM runs WHERE node_id = %(node_id)s;
 -- name: tenants_waiting
 -- Which tenants have a run that is due and that nobody holds? One step of the index a tenant, however many runs each has.
 WITH RECURSIVE waiting AS (
-    (SELECT r.tenant_id, r.due_at FROM runs r WHERE r.node_id IS NULL ORDER BY r.tenant_id, r.due_at LIMIT 1)
+    (SELECT r.tenant_id, r.due_at FROM runs r WHERE r.node_id IS NULL AND NOT r.set_aside ORDER BY r.tenant_id, r.due_at LIMIT 1)
     UNION ALL
     SELECT following.tenant_id, following.due_at
     FROM waiting CROSS JOIN LATERAL (
         SELECT r.tenant_id, r.due_at FROM runs r
-        WHERE r.node_id IS NULL AND r.tenant_id > waiting.tenant_id
+        WHERE r.node_id IS NULL AND NOT r.set_aside AND r.tenant_id > waiting.tenant_id
         ORDER BY r.tenant_id, r.due_at LIMIT 1
     ) AS following
 )

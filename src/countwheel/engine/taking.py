@@ -1,0 +1,143 @@
+"""What a claim does with the runs that it has taken: each is planned, and its plan obeyed, in the claim's transaction.
+
+Claiming a recurring job's run and inserting its next occurrence are one transaction: a chain that is not re-armed is a
+silent stop. What planning decides not to send is ended in the same transaction, with its reason; what has to wait for
+its target's pace goes into a lane.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from countwheel.domain import planning
+from countwheel.domain.job import JobStatus
+from countwheel.domain.run import RunStatus, Trigger
+from countwheel.domain.schedule import recurring_of
+from countwheel.domain.terms import decode
+from countwheel.store import runs, targets
+from countwheel.store.database import Connection
+from countwheel.store.runs import ClaimedRun, FinishedRun, NewOccurrence
+from countwheel.store.targets import SetAsideRun
+
+_log = structlog.get_logger(__name__)
+
+KeepBack = Callable[[ClaimedRun], SetAsideRun | None]
+"""Says how a run waits that is not to be sent now; None where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a claim."""
+
+    to_send: list[ClaimedRun]
+    count: int
+    """Of all that were claimed, those that are not to be sent included."""
+    set_aside: int
+    is_behind: bool
+    """The next occurrence of a job is due already: it is catching up."""
+
+
+NOTHING = Taken([], 0, 0, is_behind=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    run: ClaimedRun
+    plan: planning.Plan
+
+
+async def obey_plans(
+    connection: Connection, claimed: Sequence[ClaimedRun], keep_back: KeepBack, *, node_id: str
+) -> Taken:
+    """Plan each run and do what its plan says, in the transaction that has claimed them."""
+    if not claimed:
+        return NOTHING
+    planned = await _plan_all(connection, claimed)
+    occurrences = [_occurrence(entry, entry.plan.following) for entry in planned if entry.plan.following]
+    if occurrences:
+        await runs.insert_occurrences(connection, occurrences)
+    if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
+        await runs.count_begun(connection, counting)
+    if endings := [_finished(entry) for entry in planned if entry.plan.ending is not None]:
+        await runs.finish(connection, endings)
+    to_send = [entry.run for entry in planned if entry.plan.ending is None]
+    kept_back = [aside for run in to_send if (aside := keep_back(run)) is not None]
+    if kept_back:
+        await targets.set_aside(connection, kept_back, node_id=node_id)
+        waiting = {aside.run_id for aside in kept_back}
+        to_send = [run for run in to_send if run.run_id not in waiting]
+    return Taken(to_send, len(claimed), len(kept_back), is_behind=any(map(_is_behind, planned)))
+
+
+async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
+    arming = [run.job_id for run in claimed if _is_arming(run)]
+    # A statement of its own: its snapshot is later than the claim's locks (see store/cancellation.py).
+    cancelled = await runs.find_cancelled(connection, arming) if arming else {}
+    return [_counted(_Planned(run, _plan(run, cancelled))) for run in claimed]
+
+
+def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planning.Plan:
+    try:
+        candidate = planning.Candidate(
+            scheduled_for=run.scheduled_for,
+            due_at=run.due_at,
+            first_claim=run.fence == 1,
+            job_status=JobStatus(run.job_state),
+            begun=run.attempt > 1,
+            cancel_reason=run.cancel_reason,
+            lost_attempts=run.lost_attempts,
+            schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,
+            terms=decode(run.terms),
+            trigger=Trigger(run.trigger),
+            runs_begun=run.runs_begun,
+        )
+        return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
+    except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
+        # One poison row must not stop the batch: it is parked with its reason, the rest go on.
+        _log.exception("run cannot be planned and is parked", run_id=str(run.run_id), job_id=str(run.job_id))
+        return planning.Plan(planning.Ending(RunStatus.FAILED, f"parked: it cannot be planned ({error})"))
+
+
+def _is_arming(run: ClaimedRun) -> bool:
+    return run.schedule_recurring is not None and run.fence == 1 and run.trigger == Trigger.SCHEDULE
+
+
+def _is_behind(entry: _Planned) -> bool:
+    """Whether the occurrence that was armed is due already: its job is catching up."""
+    return entry.plan.following is not None and entry.plan.following <= entry.run.claimed_at
+
+
+def _counted(entry: _Planned) -> _Planned:
+    """Let a run that counts know of itself: whether it is the last is asked when it ends."""
+    return replace(entry, run=replace(entry.run, runs_begun=entry.run.runs_begun + 1)) if entry.plan.counts else entry
+
+
+def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:
+    schedule = recurring_of(entry.run)
+    due_at = following if schedule is None else schedule.due_at(following)
+    return runs.occurrence(entry.run.job_id, entry.run.tenant_id, following, due_at)
+
+
+def _finished(entry: _Planned) -> FinishedRun:
+    ending = entry.plan.ending
+    if ending is None:
+        raise AssertionError("only for plans with an ending")
+    return FinishedRun(
+        job_id=entry.run.job_id,
+        run_id=entry.run.run_id,
+        fence=entry.run.fence,
+        status=ending.status,
+        started_at=None,
+        finished_at=entry.run.claimed_at,
+        http_status=None,
+        error=ending.reason,
+        response_head=None,
+        occurrences=ending.occurrences,
+        superseded_by=ending.superseded_by,
+        last=entry.run.trigger == Trigger.SCHEDULE
+        and planning.is_last(entry.run.scheduled_for, entry.run, entry.run.runs_begun),
+        sent=False,
+    )
