@@ -13,8 +13,9 @@ _TOLERANCE = 0.05
 _ABRUPT = frozenset({"kill -9", "SIGSTOP", "database restart", "database crash", "connections cut", "commits cut"})
 """Faults that can come between a call and its record. A clock that is stepped, or a node that is asked to stop, must
 never cause a repeat, nor a delay."""
-_DELAYING = _ABRUPT | {"stall"}
-"""Faults that can delay a call. A stall is the machine's own: it gave nobody any time."""
+_DELAYING = _ABRUPT | {"stall", "target restricted"}
+"""Faults that can delay a call. A stall is the machine's own: it gave nobody any time. A target that is paused, or
+limited, makes its runs wait, and is no excuse for anything else."""
 _ORDERLY_SECONDS = 0.25
 """What an orderly stop may cost others in lateness: a process that starts in its place takes time from the machine."""
 _NEVER = float("inf")

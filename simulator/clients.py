@@ -19,7 +19,7 @@ from countwheel.store.jobs import NewJob
 from simulator.database import Server, SimDatabase
 from simulator.loop import Actor, as_actor
 
-_URL = "http://target.test/"
+TARGET_URL = "http://target.test/"
 _CRONS = ("* * * * * *", "*/2 * * * * *", "1-59/3 * * * * *")
 _TRIES = 4
 _SETTLE_SECONDS = 6.0
@@ -205,8 +205,8 @@ class Clients:
 
     def _new_job(self, label: str, schedule: Schedule, *, hold: bool) -> NewJob:
         body = {
-            "job_url": _URL, "job_payload": {"label": label}, "timeout_seconds": 3, "max_attempts": 3, "name": label,
-            "delivery": Delivery.AT_MOST_ONCE if hold else Delivery.AT_LEAST_ONCE,
+            "job_url": TARGET_URL, "job_payload": {"label": label}, "timeout_seconds": 3, "max_attempts": 3,
+            "name": label, "delivery": Delivery.AT_MOST_ONCE if hold else Delivery.AT_LEAST_ONCE,
         }  # fmt: skip
         if schedule.cron is not None:
             body["schedule_recurring"] = schedule.cron

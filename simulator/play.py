@@ -4,8 +4,8 @@ import asyncio
 import gc
 import hashlib
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -18,9 +18,12 @@ import psycopg
 from chaos.ledger import read_all
 from checker.history import Fault, History, Limits
 from checker.report import Verdict, judge
-from countwheel.store import partitions
-from simulator.clients import Clients
-from simulator.database import SEARCH_PATH, Server
+from countwheel.domain.target import target_name
+from countwheel.store import partitions, targets
+from countwheel.store.database import Connection, DatabaseUnavailableError
+from countwheel.store.targets import Limits as TargetLimits
+from simulator.clients import TARGET_URL, Clients
+from simulator.database import SEARCH_PATH, Server, SimDatabase
 from simulator.loop import LONGEST_SECONDS, VirtualLoop
 from simulator.node import SETTINGS, SimNode
 from simulator.target import SimSender, Target
@@ -104,7 +107,7 @@ async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
     target = Target(server)
     nodes = [SimNode(number + 1, server, SimSender(target)) for number in range(random.choice((1, 2, 2, 2, 2, 3)))]
     clients = Clients(server, tenant_id)
-    faults = _Faults(server, nodes)
+    faults = _Faults(server, nodes, tenant_id)
     for node in nodes:
         node.start()
     working = asyncio.get_running_loop().create_task(
@@ -128,8 +131,9 @@ async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
 class _Faults:
     """What goes wrong in a history."""
 
-    def __init__(self, server: Server, nodes: list[SimNode]) -> None:
+    def __init__(self, server: Server, nodes: list[SimNode], tenant_id: UUID) -> None:
         self._server = server
+        self._tenant_id = tenant_id
         self._nodes = nodes
         self._random = server.random
         self.noted: list[Fault] = []
@@ -146,20 +150,7 @@ class _Faults:
         restarts: list[asyncio.Task[None]] = []
         while loop.time() < ends_at:
             await asyncio.sleep(self._random.uniform(0.1, 2.0))
-            node = self._random.choice(self._nodes)
-            match self._random.choices(("kill", "freeze", "stop", "away", "clock"), (4, 4, 1, 2, 1))[0]:
-                case "kill":
-                    restarts.append(loop.create_task(self._kill(node)))
-                case "freeze":
-                    self._freeze(node)
-                case "stop":
-                    restarts.append(loop.create_task(self._stop(node)))
-                case "away":
-                    weather.away_until = loop.time() + self._random.uniform(0.1, 1.5)
-                    self._note("database restart", "database", weather.away_until - loop.time())
-                case "clock":
-                    node.clock.offset_seconds = self._random.choice((-3600.0, -1.0, 0.0, 1.0, 3600.0))
-                    self._note("clock step", node.name, 0.0)
+            restarts += self._hurt()
         if restarts:
             await asyncio.wait(restarts)
         thawed_at = max([weather.away_until, *(node.actor.frozen_until for node in self._nodes)])
@@ -167,6 +158,27 @@ class _Faults:
         weather.lose_request = weather.lose_answer = weather.slow = 0.0
         if is_bad:  # any statement of the whole time may have been hit
             self.noted.append(Fault("connections cut", "weather", began, self._server.now.timestamp()))
+
+    def _hurt(self) -> "list[asyncio.Task[None]]":
+        """Let one thing go wrong; return what sees to its end."""
+        loop = asyncio.get_running_loop()
+        node = self._random.choice(self._nodes)
+        match self._random.choices(("kill", "freeze", "stop", "away", "clock", "target"), (4, 4, 1, 2, 1, 3))[0]:
+            case "kill":
+                return [loop.create_task(self._kill(node))]
+            case "freeze":
+                self._freeze(node)
+            case "stop":
+                return [loop.create_task(self._stop(node))]
+            case "target":
+                return [loop.create_task(self._restrict_target())]
+            case "away":
+                self._server.weather.away_until = loop.time() + self._random.uniform(0.1, 1.5)
+                self._note("database restart", "database", self._server.weather.away_until - loop.time())
+            case "clock":
+                node.clock.offset_seconds = self._random.choice((-3600.0, -1.0, 0.0, 1.0, 3600.0))
+                self._note("clock step", node.name, 0.0)
+        return []
 
     async def _kill(self, node: SimNode) -> None:
         if not node.actor.alive:
@@ -187,6 +199,28 @@ class _Faults:
             return
         node.start()
         self.noted.append(Fault("SIGTERM", node.name, began, self._server.now.timestamp() + 0.2))
+
+    async def _restrict_target(self) -> None:
+        """Pause the target for a while, or let it be called seldom: runs wait in its lane, and come out of it."""
+        began, name = self._server.now.timestamp(), target_name(TARGET_URL, None)
+        limits = self._random.choice((None, TargetLimits(1, None, None, None), TargetLimits(None, 4.0, 2, None)))
+        if limits is None:
+            await self._insist(lambda connection: targets.pause(connection, self._tenant_id, name, None))
+        else:
+            await self._insist(lambda connection: targets.put_limits(connection, self._tenant_id, name, limits))
+        await asyncio.sleep(self._random.uniform(0.2, 2.0))
+        await self._insist(lambda connection: targets.resume(connection, self._tenant_id, name))
+        await self._insist(lambda connection: targets.take_limits(connection, self._tenant_id, name))
+        self.noted.append(Fault("target restricted", name, began, self._server.now.timestamp() + 1.0))
+
+    async def _insist(self, act: Callable[[Connection], Awaitable[object]]) -> None:
+        """Ask the database until it has answered."""
+        while True:
+            with suppress(DatabaseUnavailableError):
+                async with SimDatabase(self._server).connection() as connection:
+                    await act(connection)
+                return
+            await asyncio.sleep(0.1)
 
     def _freeze(self, node: SimNode) -> None:
         seconds = self._random.uniform(0.3, 3.0) * SETTINGS.lease_seconds

@@ -84,4 +84,4 @@ def test_a_target_is_named_after_its_host_or_its_flow(url: str, name: str) -> No
     assert target_name(url, None) == name
     assert target_name(url, "Partner") == "Partner"
     assert re.fullmatch(TARGET_NAME_PATTERN, name)
-    assert len(target_name("https://" + ".".join(["x" * 63] * 20), None)) == 300
+    assert len(target_name("https://" + ".".join(["x" * 63] * 20), None)) == 255

@@ -31,7 +31,7 @@ LONGEST_HOLD = timedelta(hours=1)
 RESTART_RATE = 10.0
 """What a target that is back after an open breaker gets at first: its backlog must not knock it over again."""
 RESTART_FROM = 50.0
-"""It is as if it had been slowed down from this rate: 24 seconds later it is free."""
+"""It is as if it had been slowed down from this rate: 25 seconds later it is free."""
 
 
 class TargetState(StrEnum):

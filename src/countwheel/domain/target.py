@@ -44,10 +44,10 @@ def target_host(url: str) -> str:
     return str(IPv6Address(host)) if ":" in host else host
 
 
-_MAX_NAME_CHARACTERS = 300
-"""Longer than any name of the DNS (253 characters) with a port."""
+_MAX_NAME_CHARACTERS = 255
+"""As long as the token of a page may be: the longest names of the DNS (253 characters) lose their port."""
 
-TARGET_NAME_PATTERN = r"^[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]{0,299}$"
+TARGET_NAME_PATTERN = r"^[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]{0,254}$"
 """What the contract says a target is called: a flow, or a host, with its port where that is not the scheme's own."""
 
 _USUAL_PORTS = {"http": 80, "https": 443}

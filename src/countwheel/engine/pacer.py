@@ -34,6 +34,10 @@ _WAITING_SHARE = 4
 """One part in so many of what may be held waits for the slots of one target, at the most."""
 
 
+_LANES_SHARE = 3
+"""Thousands of lanes take their time to be found: three times as long is not spent on that."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Room:
     """How many more runs of a target this node can take: to be sent at once, and to wait for their slots."""
@@ -72,10 +76,12 @@ class Pacer:
             await self._look()
         elif not self._is_busy:
             return max(0.0, self._looked_at + settings.pace_every_seconds - clock.monotonic())
+        asked_at = clock.monotonic()
         async with self._context.database.connection() as connection:
             lanes = await targets.lanes(connection)
+        took = clock.monotonic() - asked_at
         await self._serve(lanes)
-        return settings.poll_every_seconds
+        return max(settings.poll_every_seconds, _LANES_SHARE * took)
 
     # What is known of targets:
 
@@ -93,6 +99,7 @@ class Pacer:
             known = await targets.find_all(connection)
             if self._looked_at - self._forgot_at > _FORGET_EVERY_SECONDS:
                 self._forgot_at = self._looked_at
+                self._targets.forget_idle()
                 if well := [(each.tenant_id, each.name) for each in known if _is_over(each.pace, each.now)]:
                     await targets.delete_spent(connection, well)
         self._targets.refresh(known)
@@ -142,8 +149,11 @@ class Pacer:
             for lane in due[self._turn :] + due[: self._turn]:
                 room = self._room((lane.tenant_id, lane.name), waiting, busy)
                 await self._serve_lane(lane, room)
-        still = {(lane.tenant_id, lane.name) for lane in due}
-        self._targets.uncrowd(key for key in self._targets.crowded if key not in still)
+        if crowded := self._targets.crowded:
+            due_still = {(lane.tenant_id, lane.name) for lane in due}
+            under_way = busy_by_target(self._context.held.in_phase(Phase.READY, Phase.SENDING))
+            free = {key for key in crowded - due_still if under_way.get(key, 0) < self._dispatcher.share_of(key)}
+            self._targets.uncrowd(free)
 
     def _room(self, key: Key, waiting: Mapping[Key, int], busy: Mapping[Key, int]) -> _Room:
         to_hold = self._context.settings.max_held - len(self._context.held)

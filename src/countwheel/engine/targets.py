@@ -87,8 +87,11 @@ class Targets:
     # What is known:
 
     def refresh(self, known: Iterable[Target]) -> None:
-        """Take what the database says in place of what was known, and forget what is over."""
+        """Take what the database says in place of what was known."""
         self._paces = {(target.tenant_id, target.name): target.pace for target in known}
+
+    def forget_idle(self) -> None:
+        """Forget what calls met that have ended long ago."""
         second = int(self._clock.monotonic())
         for key in [key for key, window in self._windows.items() if window.is_empty(second)]:
             del self._windows[key]

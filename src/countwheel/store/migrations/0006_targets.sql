@@ -4,7 +4,7 @@
 -- What somebody has limited, or the engine has found to be unwell. A target that is neither has no row.
 CREATE TABLE targets (
     tenant_id       uuid NOT NULL,
-    name            text NOT NULL CHECK (length(name) BETWEEN 1 AND 300), -- a flow, or a host
+    name            text NOT NULL CHECK (length(name) BETWEEN 1 AND 255), -- a flow, or a host
     -- What people say:
     max_concurrency integer CHECK (max_concurrency >= 1),
     rate_per_second double precision CHECK (rate_per_second > 0),
@@ -35,7 +35,7 @@ CREATE TABLE targets (
 -- same for the indexes: of a boolean the planner assumes a half where it has no statistics, of a NULL next to nothing, and then
 -- one index is as good to it as another.)
 ALTER TABLE runs
-    ADD COLUMN lane text CHECK (length(lane) BETWEEN 1 AND 300),
+    ADD COLUMN lane text CHECK (length(lane) BETWEEN 1 AND 255),
     ADD COLUMN set_aside boolean NOT NULL DEFAULT false,
     ADD CONSTRAINT set_aside_into_a_lane CHECK (set_aside = (lane IS NOT NULL));
 
