@@ -254,10 +254,13 @@ FOR UPDATE;
 
 -- name: lock_live_runs
 -- Every live run of a job, locked, but for errands; waits for a claim that is about to arm the next one.
-SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
-WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
-ORDER BY r.run_id
+{{live_runs_of_job}}
 FOR UPDATE;
+
+-- name: lock_live_runs_at_once
+-- The same by whoever has the job's lock: to wait for a run now is the wrong order, so a run that another has is an error.
+{{live_runs_of_job}}
+FOR UPDATE NOWAIT;
 
 -- name: request_cancel
 -- Ask the holder to stop. It answers by ending the run.
