@@ -20,6 +20,7 @@ from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
+from countwheel.engine.endings import complete
 from countwheel.engine.held import Held
 from countwheel.engine.timer import Timer
 from countwheel.engine.turns import reserved
@@ -140,7 +141,7 @@ class Claimer:
                 await runs.insert_occurrences(connection, occurrences)
             if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
                 await runs.count_begun(connection, counting)
-            endings = [_finished(entry) for entry in planned if entry.plan.ending is not None]
+            endings = [complete(entry.run, _finished(entry)) for entry in planned if entry.plan.ending is not None]
             if endings:
                 await runs.finish(connection, endings)
         self._is_behind = any(_is_behind(entry) for entry in planned)
@@ -165,7 +166,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             due_at=run.due_at,
             first_claim=run.fence == 1,
             job_status=JobStatus(run.job_state),
-            begun=run.attempt > 1,
+            begun=run.attempt > 1 or run.attempts_before is not None,
             cancel_reason=run.cancel_reason,
             lost_attempts=run.lost_attempts,
             schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,

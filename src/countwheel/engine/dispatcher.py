@@ -14,6 +14,7 @@ from countwheel.delivery.request import Delivery, build_call
 from countwheel.delivery.sender import RightLostError, Sender
 from countwheel.domain import outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
+from countwheel.domain.fingerprint import class_of, class_of_text
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
 from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
@@ -221,7 +222,10 @@ class Dispatcher:
 
     def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
         run = held.run
-        attempts = AttemptsSoFar(made=run.attempt - run.lost_attempts, first_started_at=run.started_at or started_at)
+        attempts = AttemptsSoFar(
+            made=run.attempt - (run.attempts_before or 0) - run.lost_attempts,
+            first_started_at=run.started_at or started_at,
+        )
         decided: Outcome = outcome.decide(
             result,
             _policy(run),
@@ -285,6 +289,7 @@ class Dispatcher:
             last=held.run.trigger == Trigger.SCHEDULE
             and is_last(held.run.scheduled_for, held.run, held.run.runs_begun),
             sent=sent,
+            error_class=class_of(result),
         )
 
     def _again(
@@ -301,6 +306,7 @@ class Dispatcher:
             http_status=response.status if response else None,
             error=_storable(error),
             response_head=response.head if response else None,
+            error_class=class_of(result) or class_of_text(error),
         )
 
     def _now(self) -> datetime:

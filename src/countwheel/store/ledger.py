@@ -37,6 +37,7 @@ class RunRow:
     waiting: bool
     trace: str | None
     error_class: str | None
+    fingerprint: str | None
 
 
 @dataclass(frozen=True, slots=True)

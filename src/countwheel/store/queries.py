@@ -19,6 +19,7 @@ _FRAGMENTS = {
         UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1,
             waiting = false
         FROM picked p JOIN jobs j ON j.job_id = p.job_id
+            LEFT JOIN notification_defaults d ON d.tenant_id = j.tenant_id
         WHERE r.job_id = p.job_id AND r.run_id = p.run_id
         RETURNING
             r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
@@ -38,7 +39,8 @@ _FRAGMENTS = {
             ) AND r.call_url IS NULL,
             clock_timestamp(),
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
-            r.job_version > j.version
+            r.job_version > j.version,
+            r.attempts_before, d.on_failure, d.on_success
     """,
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url,
@@ -68,13 +70,41 @@ _FRAGMENTS = {
         NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
-        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class
+        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class,
+        NULL::text AS fingerprint
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
-        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace, h.error_class
+        h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace,
+        h.error_class, h.fingerprint
+    """,
+    # What listings of runs over all jobs are narrowed to, beside status and time.
+    "live_filter": """
+        r.tenant_id = %(tenant_id)s AND r.state = ANY(%(statuses)s::text[])
+        AND (%(job_id)s::uuid IS NULL OR r.job_id = %(job_id)s::uuid)
+        AND (%(trigger)s::text IS NULL OR r.trigger = %(trigger)s::text)
+        AND (%(target)s::text IS NULL OR (r.call_url IS NULL AND j.target_host = %(target)s::text))
+        AND j.labels @> ALL (%(labels)s::jsonb[])
+        AND r.due_at <= %(before)s AND (r.due_at, r.run_id) < (%(before)s, %(before_id)s::uuid)
+    """,
+    # A dead letter that nobody has taken back yet, of a job that may be called.
+    "dead_letter": """
+        h.status = asked.status AND h.status <> 'SUCCEEDED' AND {{ended_filter}}
+        AND h.resolution IS NULL AND j.state NOT IN ('PAUSED', 'DELETED')
+        AND h.finished_at < %(horizon)s
+    """,
+    "ended_filter": """
+        h.tenant_id = %(tenant_id)s AND h.resolution IS DISTINCT FROM 'RETRIED'
+        AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
+        AND (%(job_id)s::uuid IS NULL OR h.job_id = %(job_id)s::uuid)
+        AND (%(trigger)s::text IS NULL OR h.trigger = %(trigger)s::text)
+        AND (%(target)s::text IS NULL OR coalesce(h.target, j.target_host) = %(target)s::text)
+        AND (%(fingerprint)s::text IS NULL OR h.fingerprint = %(fingerprint)s::text)
+        AND (%(error_class)s::text IS NULL OR h.error_class = %(error_class)s::text)
+        AND j.labels @> ALL (%(labels)s::jsonb[])
+        AND h.finished_at >= %(finished_after)s AND h.finished_at < %(finished_before)s
     """,
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",
