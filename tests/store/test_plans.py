@@ -138,6 +138,8 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
         "traces": [None] * count,
         "error_classes": [None] * count,
         "response_headers": [None] * count,
+        "fingerprints": [None] * count,
+        "targets": [None] * count,
     }
 
 

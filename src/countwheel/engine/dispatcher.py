@@ -16,6 +16,7 @@ from countwheel.delivery.sender import RightLostError, Sender
 from countwheel.domain import calling, outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.calling import Retry
+from countwheel.domain.fingerprint import class_of, class_of_text
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
 from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
@@ -262,7 +263,10 @@ class Dispatcher:
 
     def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
         run = held.run
-        attempts = AttemptsSoFar(made=run.attempt - run.lost_attempts, first_started_at=run.started_at or started_at)
+        attempts = AttemptsSoFar(
+            made=run.attempt - (run.attempts_before or 0) - run.lost_attempts,
+            first_started_at=run.started_at or started_at,
+        )
         decided: Outcome = outcome.decide(
             result,
             _policy(run),
@@ -329,6 +333,7 @@ class Dispatcher:
             and is_last(held.run.scheduled_for, held.run, held.run.runs_begun),
             sent=sent,
             trace=_trace(result),
+            error_class=class_of(result),
             response_headers=_headers(response),
         )
 
@@ -347,6 +352,7 @@ class Dispatcher:
             error=_storable(error),
             response_head=response.head if response else None,
             trace=_trace(result),
+            error_class=class_of(result) or class_of_text(error),
             response_headers=_headers(response),
         )
 

@@ -14,6 +14,7 @@ import structlog
 from countwheel.domain.policy import Overlap
 from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
+from countwheel.engine.endings import complete
 from countwheel.engine.held import Held, Phase
 from countwheel.store import runs, targets
 from countwheel.store.database import RefusedRowError
@@ -75,7 +76,7 @@ class Recorder:
                 for entry in batch:
                     await self._record([entry])
                 return
-            recorded = await self._write([_parked(batch[0])])
+            recorded = await self._write_parked(_parked(batch[0]))
         for entry in batch:
             self._context.held.drop(entry.held)
             if entry.record.run_id not in recorded:
@@ -85,12 +86,25 @@ class Recorder:
                     fence=entry.record.fence,
                 )
 
-    async def _write(self, batch: Sequence[_Entry]) -> set[object]:
-        finished = [entry.record for entry in batch if isinstance(entry.record, FinishedRun)]
+    async def _write_parked(self, entry: _Entry) -> set[object]:
+        try:
+            return await self._write([entry])
+        except RefusedRowError:
+            _log.error("notification refused by PostgreSQL; nobody is told", run_id=str(entry.record.run_id))
+            return await self._write([entry], is_telling=False)
+
+    async def _write(self, batch: Sequence[_Entry], *, is_telling: bool = True) -> set[object]:
+        finished = [complete(entry.held.run, entry.record) for entry in batch if isinstance(entry.record, FinishedRun)]
+        if not is_telling:
+            finished = [replace(record, told_url=None) for record in finished]
         retried = [entry.record for entry in batch if isinstance(entry.record, RetriedRun)]
         aside = [entry.record for entry in batch if isinstance(entry.record, SetAsideRun)]
         recorded: set[object] = set()
-        async with self._context.database.connection() as connection:
+        database = self._context.database
+        # Only a batch with an end that somebody is to be told of needs more than its one statement: the end and the run
+        # that tells of it are there together, or neither is.
+        is_told = any(record.told_url is not None for record in finished)
+        async with database.transaction() if is_told else database.connection() as connection:
             if finished:
                 recorded |= await runs.finish(connection, finished)
                 if awaited := {entry.record.job_id for entry in batch if _is_awaited(entry)}:

@@ -17,6 +17,7 @@ from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
+from countwheel.engine.endings import complete
 from countwheel.store import runs, targets
 from countwheel.store.database import Connection
 from countwheel.store.runs import ClaimedRun, FinishedRun, NewOccurrence
@@ -61,7 +62,7 @@ async def obey_plans(
         await runs.insert_occurrences(connection, occurrences)
     if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
         await runs.count_begun(connection, counting)
-    if endings := [_finished(entry) for entry in planned if entry.plan.ending is not None]:
+    if endings := [complete(entry.run, _finished(entry)) for entry in planned if entry.plan.ending is not None]:
         await runs.finish(connection, endings)
     to_send = [entry.run for entry in planned if entry.plan.ending is None]
     kept_back = [aside for run in to_send if (aside := keep_back(run)) is not None]
@@ -86,7 +87,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             due_at=run.due_at,
             first_claim=run.fence == 1,
             job_status=JobStatus(run.job_state),
-            begun=run.attempt > 1,
+            begun=run.attempt > 1 or run.attempts_before is not None,
             cancel_reason=run.cancel_reason,
             lost_attempts=run.lost_attempts,
             schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,

@@ -39,6 +39,7 @@ class RunRow:
     error_class: str | None
     lane: str | None
     """The target by whose pace it waits."""
+    fingerprint: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,11 @@ WITH ended AS MATERIALIZED (
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
         %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
         %(lasts)s::boolean[], %(sent)s::boolean[], %(traces)s::text[], %(error_classes)s::text[],
-        %(response_headers)s::text[]
+        %(response_headers)s::text[], %(fingerprints)s::text[], %(targets)s::text[]
     ) AS e (
         job_id, run_id, fence, status, started_at, finished_at, http_status,
-        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers
+        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers,
+        fingerprint, target
     )
 ),
 left_runs AS (
@@ -62,18 +63,24 @@ left_runs AS (
         r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
         r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
         e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
-        e.last, e.sent, e.trace, e.error_class, e.response_headers
+        e.last, e.sent, e.trace, e.error_class, e.response_headers, e.fingerprint, e.target,
+        -- An errand that failed may be redriven: what it would call is kept with a fingerprint, and with nothing else.
+        CASE WHEN e.fingerprint IS NOT NULL THEN r.call_method END AS call_method,
+        CASE WHEN e.fingerprint IS NOT NULL THEN r.call_url END AS call_url,
+        CASE WHEN e.fingerprint IS NOT NULL THEN r.call_body END AS call_body
 ),
 ledger AS (
     INSERT INTO run_history (
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
+        fingerprint, target, call_method, call_url, call_body
     )
     SELECT
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         -- The claim counted an attempt; a run that was ended without a call made one fewer.
         CASE WHEN sent THEN attempt ELSE greatest(attempt - 1, lost_attempts) END,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
+        fingerprint, target, call_method, call_url, call_body
     FROM left_runs
 ),
 tried AS (
@@ -172,9 +179,10 @@ WITH lost AS MATERIALIZED (
     FOR UPDATE OF r SKIP LOCKED
 ),
 judged AS MATERIALIZED (
-    SELECT lost.*, lost.state = 'RUNNING' AND j.on_unknown = 'hold' AS is_unknown,
-        'lost: node ' || lost.node_id || ' was lost before it recorded the outcome' AS reason
-    FROM lost JOIN jobs j ON j.job_id = lost.job_id
+    SELECT lost.*, lost.state = 'RUNNING' AND j.on_unknown = 'hold' AND lost.call_url IS NULL AS is_unknown,
+        'lost: node ' || lost.node_id || ' was lost before it recorded the outcome' AS reason,
+        j.target_host, j.calling, d.on_failure AS tenant_on_failure
+    FROM lost JOIN jobs j ON j.job_id = lost.job_id LEFT JOIN notification_defaults d ON d.tenant_id = lost.tenant_id
 ),
 freed AS (
     UPDATE runs r SET
@@ -206,13 +214,25 @@ completed AS (
         AND jobs.schedule_oneoff IS NOT NULL
 ),
 tried AS (
-    INSERT INTO attempts (job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, error)
+    INSERT INTO attempts (
+        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, error, error_class
+    )
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id,
         -- `runs.started_at` is the first attempt's start: it is this attempt's only where this is the first.
-        CASE WHEN attempt = 1 THEN started_at END, now(), reason
+        CASE WHEN attempt = 1 THEN started_at END, now(), reason, 'lost'
     FROM judged
 )
-SELECT job_id, run_id, node_id FROM judged;
+SELECT job_id, run_id, node_id, fence + 1, is_unknown, reason, trigger, target_host, calling, tenant_on_failure, now()
+FROM judged;
+
+-- name: mark_failures
+-- What the failures just written down by `recover` look like: computed, and so after it, in its transaction.
+UPDATE run_history h SET fingerprint = f.fingerprint, error_class = f.error_class, target = f.target
+FROM unnest(
+    %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(fingerprints)s::text[], %(error_classes)s::text[],
+    %(targets)s::text[], %(finished_ats)s::timestamptz[]
+) AS f (job_id, run_id, fence, fingerprint, error_class, target, finished_at)
+WHERE h.job_id = f.job_id AND h.run_id = f.run_id AND h.fence = f.fence AND h.finished_at = f.finished_at;
 
 -- name: earlier_runs
 -- How many live runs of this job are earlier than this one? A backfill and the schedule do not wait for each other.
