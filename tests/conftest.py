@@ -42,9 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long in the background."""
+    items.sort(key=lambda item: item.get_closest_marker("background") is None)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Run tests beside each other (`pytest -n`), one that is marked `alone` with no other beside it."""
+    """Run tests beside each other (`pytest -n`), one that is marked `alone` with none beside it but the background."""
+    if item.get_closest_marker("background"):
+        return (yield)
     with _locked(HERE / "conftest.py", fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
         return (yield)
 
