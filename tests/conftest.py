@@ -42,9 +42,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker's share begin with something that takes long, if there is any; what is `alone` comes last. (One
+    that waits to be alone keeps every other waiting: it should not have to wait for what takes long.)
+    """
+    takes_long = [item for item in items if item.get_closest_marker("long") or item.get_closest_marker("background")]
+    others = [item for item in items if item not in takes_long]
+    others.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    share = len(items) // getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    for number, item in enumerate(takes_long):
+        others.insert(number * share, item)
+    items[:] = others
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Run tests beside each other (`pytest -n`), one that is marked `alone` with no other beside it."""
+    """Run tests beside each other (`pytest -n`), one that is marked `alone` with none beside it but the background."""
+    if item.get_closest_marker("background"):
+        return (yield)
     with _locked(HERE / "conftest.py", fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
         return (yield)
 

@@ -20,6 +20,7 @@ EXCLUDED = {
 """Checks of schemathesis that are left out, each with its reason. Every other default check is on."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # as long as a slow machine needs
 async def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
     """Examples, coverage, fuzzing and stateful phases pass with every default check but those of EXCLUDED."""
