@@ -130,6 +130,7 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
         "traces": [None] * count,
         "error_classes": [None] * count,
         "response_headers": [None] * count,
+        "completions": [None] * count,
     }
 
 

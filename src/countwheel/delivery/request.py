@@ -24,6 +24,8 @@ class Delivery:
     url: str
     body: bytes
     timeout_seconds: float
+    callback_headers: tuple[tuple[str, str], ...] = ()
+    method: str = "POST"
 
 
 def build_call(delivery: Delivery, *, secrets: Sequence[bytes], now: datetime, user_agent: str) -> Call:
@@ -48,5 +50,6 @@ def build_call(delivery: Delivery, *, secrets: Sequence[bytes], now: datetime, u
         ("countwheel-fence", str(delivery.fence)),
         ("countwheel-scheduled-for", format_instant(delivery.scheduled_for)),
         ("countwheel-trigger", delivery.trigger),
+        *delivery.callback_headers,
     )
-    return Call(delivery.url, headers, delivery.body, delivery.timeout_seconds)
+    return Call(delivery.url, headers, delivery.body, delivery.timeout_seconds, delivery.method)

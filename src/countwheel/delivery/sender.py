@@ -93,7 +93,8 @@ class AiohttpSender:
         progress = _Progress(may_leave)
         _PROGRESS.set(progress)
         try:
-            async with self._opened().post(
+            async with self._opened().request(
+                call.method,
                 _parsed(call.url),
                 data=call.body,
                 headers=call.headers,

@@ -1,4 +1,4 @@
-"""One POST of a run: what is sent, and what can come of it."""
+"""One call of a run: what is sent, and what can come of it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An HTTP POST, ready to leave.
+    """An HTTP request, ready to leave.
 
     `timeout_seconds` spans everything: name lookup, connection, TLS, request and response.
     """
@@ -15,6 +15,7 @@ class Call:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     timeout_seconds: float
+    method: str = "POST"
 
 
 class FailureKind(StrEnum):
@@ -29,6 +30,10 @@ class FailureKind(StrEnum):
     PROTOCOL = "protocol"
     ABORTED = "aborted"
     LOST = "lost"
+    REPORTED = "reported"
+    """The target had accepted the run, and said that it failed."""
+    OVERDUE = "overdue"
+    """The target had accepted the run, and said nothing in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,14 @@ TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.RUNNING: frozenset(
         {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.RETRYING, RunStatus.CANCELED, RunStatus.UNKNOWN}
     ),
-    RunStatus.RETRYING: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
+    RunStatus.RETRYING: frozenset(
+        {
+            RunStatus.CLAIMED,
+            RunStatus.CANCELED,
+            RunStatus.SUCCEEDED,  # by the word of a target that was taken for silent, or whose answer was lost
+            RunStatus.FAILED,
+        }
+    ),
 } | {
     # A person may send a held run again: its row in the ledger stays, and it is live once more.
     status: frozenset({RunStatus.RETRYING} if status is RunStatus.UNKNOWN else ())

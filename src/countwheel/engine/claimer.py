@@ -23,8 +23,9 @@ from countwheel.engine.context import Context
 from countwheel.engine.held import Held
 from countwheel.engine.timer import Timer
 from countwheel.engine.turns import reserved
-from countwheel.store import runs
+from countwheel.store import errands, runs
 from countwheel.store.database import Connection
+from countwheel.store.errands import Errand
 from countwheel.store.runs import ClaimedRun, ClaimSize, FinishedRun, NewOccurrence
 
 _log = structlog.get_logger(__name__)
@@ -143,6 +144,7 @@ class Claimer:
             endings = [_finished(entry) for entry in planned if entry.plan.ending is not None]
             if endings:
                 await runs.finish(connection, endings)
+                await errands.insert(connection, [told for entry in planned for told in _cancellation(entry)])
         self._is_behind = any(_is_behind(entry) for entry in planned)
         return [entry.run for entry in planned if entry.plan.ending is None]
 
@@ -198,6 +200,14 @@ def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:
     schedule = recurring_of(entry.run)
     due_at = following if schedule is None else schedule.due_at(following)
     return runs.occurrence(entry.run.job_id, entry.run.tenant_id, following, due_at)
+
+
+def _cancellation(entry: _Planned) -> list[Errand]:
+    """Return what tells a target that a run which was sent to it before is cancelled."""
+    run, ending = entry.run, entry.plan.ending
+    if ending is None or ending.status is not RunStatus.CANCELED or run.started_at is None:
+        return []
+    return errands.cancellation_of(run, attempt=run.attempt - 1, reason=ending.reason, moment=run.claimed_at)
 
 
 def _finished(entry: _Planned) -> FinishedRun:

@@ -5,15 +5,17 @@ record: a run is never dropped because something here went wrong, only because t
 """
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.delivery.request import Delivery, build_call
 from countwheel.delivery.sender import RightLostError, Sender
-from countwheel.domain import outcome, overlap
+from countwheel.domain import calling, outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
+from countwheel.domain.long_work import TOKEN_MARGIN
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
 from countwheel.domain.planning import is_last
 from countwheel.domain.policy import Delivery as DeliveryPromise
@@ -28,6 +30,7 @@ from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.turns import Turns
 from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
+from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import ClaimedRun, FinishedRun, HeldRun, RetriedRun
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +53,7 @@ class Dispatcher:
         secrets: SigningSecrets,
         sender: Sender,
         *,
+        callbacks: CallbackTokens,
         user_agent: str,
     ) -> None:
         self._context = context
@@ -57,6 +61,7 @@ class Dispatcher:
         self._announcer = announcer
         self._secrets = secrets
         self._sender = sender
+        self._callbacks = callbacks
         self._user_agent = user_agent
         self._ready = Turns(context.settings.concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -164,7 +169,7 @@ class Dispatcher:
                 if held.run.overlapping and not await self._may_run_beside(held):
                     return None
                 secret = await self._secrets.of(held.run.tenant_id)
-                if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
+                if not _is_announced(held.run) or await self._announcer.announce(held):
                     return secret
                 break  # it has been taken over, and whoever did that decides
             except DatabaseUnavailableError:
@@ -214,13 +219,30 @@ class Dispatcher:
             url=run.job_url,
             body=run.job_payload.encode(),
             timeout_seconds=run.timeout_seconds,
+            callback_headers=self._callback_headers(run, started_at),
+            method=run.call_method or "POST",
         )
         call = build_call(delivery, secrets=[secret], now=started_at, user_agent=self._user_agent)
         # Asked again when the connection stands: making one may take long, and the node may have been frozen meanwhile.
         return await self._sender.send(call, lambda: self._is_ours(held))
 
+    def _callback_headers(self, run: ClaimedRun, started_at: datetime) -> tuple[tuple[str, str], ...]:
+        """Return where the target says how it went, if it may take longer than the call."""
+        callback = calling.decode(run.calling).callback
+        if callback is None:
+            return ()
+        work = timedelta(seconds=run.timeout_seconds + callback.deadline_seconds)
+        urls = self._callbacks.urls(run.tenant_id, run.job_id, run.run_id, run.fence, started_at + work + TOKEN_MARGIN)
+        return (("countwheel-callback", urls.complete), ("countwheel-heartbeat", urls.heartbeat))
+
     def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
         run = held.run
+        callback = calling.decode(run.calling).callback
+        if callback is not None and outcome.is_accepted(result):
+            deadline, heartbeat = callback.deadline_seconds, callback.heartbeat_seconds
+            accepted = AcceptedRun(run.job_id, run.run_id, run.fence, started_at, deadline, heartbeat)
+            self._recorder.put(held, accepted)
+            return
         attempts = AttemptsSoFar(made=run.attempt - run.lost_attempts, first_started_at=run.started_at or started_at)
         decided: Outcome = outcome.decide(
             result,
@@ -305,6 +327,12 @@ class Dispatcher:
 
     def _now(self) -> datetime:
         return self._context.database_time.at(self._context.clock.monotonic())
+
+
+def _is_announced(run: ClaimedRun) -> bool:
+    """Whether a call is written down before its first byte leaves: where others must know if it may have arrived."""
+    said = calling.decode(run.calling)
+    return run.on_unknown != OnUnknown.RETRY or said.callback is not None or said.cancel_url is not None
 
 
 def _policy(run: ClaimedRun) -> RetryPolicy:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.clock import Chance, Clock
 from countwheel.delivery.sender import Sender
 from countwheel.engine.announcer import Announcer
@@ -17,6 +18,7 @@ from countwheel.engine.context import Context
 from countwheel.engine.dispatcher import Dispatcher
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
+from countwheel.engine.overseer import Overseer
 from countwheel.engine.pruner import Pruner
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.recovery import Recovery
@@ -53,6 +55,7 @@ class EngineParts:
     chance: Chance
     sender: Sender
     sealer: Sealer
+    callbacks: CallbackTokens
     settings: EngineSettings
     identity: Identity
 
@@ -84,6 +87,7 @@ class Engine:
             self.announcer,
             SigningSecrets(database, parts.sealer, clock),
             parts.sender,
+            callbacks=parts.callbacks,
             user_agent=f"Countwheel/{parts.identity.version}",
         )
         self.timer = Timer(clock, self.dispatcher.submit)
@@ -91,6 +95,7 @@ class Engine:
         self.canceller = Canceller(context, self.dispatcher)
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
+        self.overseer = Overseer(context)
         self.replanner = Replanner(context)
         self.carrier = Carrier(context)
         self.pruner = Pruner(context)
@@ -115,6 +120,7 @@ class Engine:
                 "announcer": self.announcer.run_once,
                 "recovery": self.recovery.run_once,
                 "sweeper": self.sweeper.run_once,
+                "overseer": self.overseer.run_once,
                 "replanner": self.replanner.run_once,
                 "carrier": self.carrier.run_once,
                 "pruner": self.pruner.run_once,
@@ -138,7 +144,7 @@ class Engine:
         """Stop gracefully: claim no more, release what is unsent, wait for calls under way, record, say goodbye."""
         _log.info("stopping", held=len(self.held))
         await self.claimer.stop()
-        await self._end("claimer", "sweeper", "replanner", "pruner", "recovery")
+        await self._end("claimer", "sweeper", "overseer", "replanner", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
         if unsent:

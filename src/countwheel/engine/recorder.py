@@ -8,26 +8,33 @@ matches nothing.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import structlog
 
 from countwheel.domain.policy import Overlap
+from countwheel.domain.run import RunStatus
 from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
-from countwheel.store import runs
+from countwheel.store import errands, long_work, runs
 from countwheel.store.database import RefusedRowError
+from countwheel.store.errands import Errand
+from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import FinishedRun, RetriedRun
 
 _log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 512
 
+Record = FinishedRun | RetriedRun | AcceptedRun
+"""What became of a held run."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     held: Held
-    record: FinishedRun | RetriedRun
+    record: Record
 
 
 class Recorder:
@@ -40,7 +47,7 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, held: Held, record: FinishedRun | RetriedRun) -> None:
+    def put(self, held: Held, record: Record) -> None:
         """Take the outcome of a held run. It stays held until the record is durable."""
         held.phase = Phase.RECORDING
         self._waiting.append(_Entry(held, record))
@@ -84,18 +91,36 @@ class Recorder:
                     fence=entry.record.fence,
                 )
 
-    async def _write(self, batch: Sequence[_Entry]) -> set[object]:
+    async def _write(self, batch: Sequence[_Entry]) -> set[UUID]:
         finished = [entry.record for entry in batch if isinstance(entry.record, FinishedRun)]
         retried = [entry.record for entry in batch if isinstance(entry.record, RetriedRun)]
-        recorded: set[object] = set()
-        async with self._context.database.connection() as connection:
+        accepted = [entry.record for entry in batch if isinstance(entry.record, AcceptedRun)]
+        told = {entry.record.run_id: errand for entry in batch for errand in _cancellation(entry)}
+        recorded: set[UUID] = set()
+        database = self._context.database
+        # An errand is there if and only if the end that it tells of is.
+        async with database.transaction() if told else database.connection() as connection:
             if finished:
                 recorded |= await runs.finish(connection, finished)
+                await errands.insert(connection, [errand for run_id, errand in told.items() if run_id in recorded])
                 if awaited := {entry.record.job_id for entry in batch if _is_awaited(entry)}:
                     await runs.wake(connection, list(awaited))
             if retried:
                 recorded |= await runs.retry(connection, retried, node_id=self._context.node.node_id)
+            if accepted:
+                recorded |= await long_work.accept(connection, accepted, node_id=self._context.node.node_id)
         return recorded
+
+
+def _cancellation(entry: _Entry) -> list[Errand]:
+    """Return what tells a target that a run which was sent to it is cancelled."""
+    run, record = entry.held.run, entry.record
+    if not isinstance(record, FinishedRun) or record.status != RunStatus.CANCELED:
+        return []
+    if not record.sent and run.started_at is None:
+        return []
+    attempt = run.attempt if record.sent else run.attempt - 1
+    return errands.cancellation_of(run, attempt=attempt, reason=record.error or "", moment=record.finished_at)
 
 
 def _is_awaited(entry: _Entry) -> bool:
@@ -111,4 +136,6 @@ def _parked(entry: _Entry) -> _Entry:
     error = "parked: PostgreSQL refused the record of its outcome"
     if isinstance(record, FinishedRun):
         return _Entry(entry.held, replace(record, status="FAILED", http_status=None, error=error, response_head=None))
+    if isinstance(record, AcceptedRun):  # numbers and times alone: there is nothing in it to refuse
+        return entry
     return _Entry(entry.held, replace(record, http_status=None, error=error, response_head=None))

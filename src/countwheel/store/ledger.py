@@ -37,6 +37,11 @@ class RunRow:
     waiting: bool
     trace: str | None
     error_class: str | None
+    accepted_at: datetime | None
+    """Since when it is, or was, its target's."""
+    deadline_at: datetime | None
+    heartbeat_at: datetime | None
+    progress: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,19 @@ _FRAGMENTS = {
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
             r.job_version > j.version
     """,
+    # What a cancel must know of a run.
+    "locked_columns": """
+        r.job_id, r.run_id, r.tenant_id, r.scheduled_for, r.node_id, r.fence, r.trigger, r.attempt, r.started_at,
+        r.accepted_at, (SELECT j.calling FROM jobs j WHERE j.job_id = r.job_id), now()
+    """,
+    # What is asked of a run of which a target says, or should have said, how it went.
+    "long_columns": """
+        r.job_id, r.run_id, r.tenant_id, r.trigger, r.state, r.scheduled_for, r.attempt, r.lost_attempts, r.fence,
+        r.started_at, r.accepted_at, r.deadline_at, r.heartbeat_seconds, coalesce(r.sent_by, r.node_id) AS sent_by,
+        CASE WHEN r.cancel_requested_at IS NOT NULL THEN coalesce(r.cancel_reason, 'cancelled by request') END,
+        j.calling, j.max_attempts, j.delivery, j.on_unknown, j.schedule_recurring, j.timezone, j.terms, j.runs_begun,
+        clock_timestamp()
+    """,
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url,
         j.job_payload, j.name, j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
@@ -65,16 +78,19 @@ _FRAGMENTS = {
     """,
     "live_columns": """
         r.run_id, r.job_id, r.state AS status, r.scheduled_for, nullif(r.due_at, {{never}}) AS due_at, r.started_at,
-        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
+        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger,
+        nullif(r.node_id, 'target') AS node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
-        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class
+        NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class,
+        r.accepted_at, r.deadline_at, r.heartbeat_at, r.progress
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
         h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace, h.error_class
+        , h.accepted_at, NULL::timestamptz AS deadline_at, NULL::timestamptz AS heartbeat_at, NULL::text AS progress
     """,
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",

@@ -112,6 +112,8 @@ class FinishedRun:
     trace: str | None = None
     error_class: str | None = None
     response_headers: str | None = None
+    completion: str | None = None
+    """What its target said at the end, where it had accepted the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
                 "errors",
             ),
             *("response_heads", "occurrences", "superseded_bys", "lasts", "sent"),
-            *("traces", "error_classes", "response_headers"),
+            *("traces", "error_classes", "response_headers", "completions"),
         ),
     )
     return {row[0] async for row in cursor}

@@ -49,10 +49,10 @@ WITH ended AS MATERIALIZED (
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
         %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
         %(lasts)s::boolean[], %(sent)s::boolean[], %(traces)s::text[], %(error_classes)s::text[],
-        %(response_headers)s::text[]
+        %(response_headers)s::text[], %(completions)s::text[]
     ) AS e (
         job_id, run_id, fence, status, started_at, finished_at, http_status,
-        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers
+        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers, completion
     )
 ),
 left_runs AS (
@@ -60,20 +60,23 @@ left_runs AS (
     WHERE r.job_id = e.job_id AND r.run_id = e.run_id AND r.fence = e.fence
     RETURNING
         r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
-        r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
+        coalesce(r.sent_by, r.node_id) AS node_id, r.accepted_at, coalesce(r.started_at, e.started_at) AS started_at,
+        e.started_at AS attempt_started_at, e.completion,
         e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
         e.last, e.sent, e.trace, e.error_class, e.response_headers
 ),
 ledger AS (
     INSERT INTO run_history (
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
+        accepted_at, completion
     )
     SELECT
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         -- The claim counted an attempt; a run that was ended without a call made one fewer.
         CASE WHEN sent THEN attempt ELSE greatest(attempt - 1, lost_attempts) END,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
+        accepted_at, completion
     FROM left_runs
 ),
 tried AS (
@@ -83,7 +86,7 @@ tried AS (
     )
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id, attempt_started_at, finished_at, http_status, error,
         response_head, trace, error_class, response_headers
-    FROM left_runs WHERE sent AND error IS NOT NULL
+    FROM left_runs WHERE sent AND error IS NOT NULL AND node_id IS NOT NULL -- what nobody held is no attempt
 ),
 completed AS (
     UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
@@ -142,11 +145,12 @@ WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.st
 RETURNING r.run_id;
 
 -- name: release
--- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen.
+-- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen. What a target has taken
+-- over meanwhile was sent.
 UPDATE runs r SET
     state = CASE WHEN r.attempt > 1 THEN 'RETRYING' ELSE 'SCHEDULED' END, node_id = NULL, attempt = r.attempt - 1
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (job_id, run_id, fence)
-WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL
+WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL AND r.accepted_at IS NULL
 RETURNING r.run_id;
 
 -- name: recover
@@ -236,13 +240,13 @@ CROSS JOIN LATERAL (
 ) AS due;
 
 -- name: lock_live_run
-SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
+SELECT {{locked_columns}} FROM runs r
 WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run_id)s
 FOR UPDATE;
 
 -- name: lock_live_runs
 -- Every live run of a job, locked, but for errands; waits for a claim that is about to arm the next one.
-SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
+SELECT {{locked_columns}} FROM runs r
 WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
 ORDER BY r.run_id
 FOR UPDATE;
@@ -250,7 +254,7 @@ FOR UPDATE;
 -- name: request_cancel
 -- Ask the holder to stop. It answers by ending the run.
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancel_reason = coalesce(cancel_reason, %(reason)s)
-WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL;
+WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL AND accepted_at IS NULL;
 
 -- name: find_cancelled
 SELECT job_id, scheduled_for FROM cancelled_occurrences WHERE job_id = ANY(%(job_ids)s);
