@@ -297,7 +297,8 @@ async def test_a_cancel_that_meets_the_202_is_carried_out(node: Node, receiver: 
     job, call = await accepted(node, receiver, cancel_url=f"{receiver.url}/cancel")
     async with node.database.connection() as connection:
         await connection.execute(
-            "UPDATE runs SET cancel_requested_at = now(), cancel_reason = 'asked', overdue_at = now() WHERE job_id = %s",
+            "UPDATE runs SET cancel_requested_at = now(), cancel_reason = 'asked', overdue_at = now() "
+            "WHERE job_id = %s",
             [job["job_id"]],
         )
     beat = (await say(node, call, None, what="heartbeat")).json
