@@ -22,7 +22,8 @@ from countwheel.domain.run import RunStatus
 from countwheel.store import long_work
 from countwheel.store.long_work import NotCompleted, WorkGoesOn, WorkIsOver
 
-_MAX_BODY_BYTES = 2 * MAX_RESULT_BYTES
+_MAX_BODY_BYTES = 6 * MAX_RESULT_BYTES + 8_192
+"""A result of the greatest size with every character escaped, and the rest."""
 _MAX_PROGRESS_BYTES = 4_096
 
 
