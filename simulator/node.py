@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
+from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.delivery.sender import Sender
 from countwheel.engine.engine import Engine, EngineParts
 from countwheel.engine.settings import EngineSettings
@@ -91,14 +92,16 @@ class SimNode:
         self._starts += 1
         self.actor = Actor(f"{self.name}.{self._starts}")
         chance = SimChance(self._server.random)
+        sealer = Sealer(SECRET_KEY, chance)
         self.engine = Engine(
             EngineParts(
                 database=SimDatabase(self._server),
                 clock=self.clock,
                 chance=chance,
                 sender=self._sender,
-                sealer=Sealer(SECRET_KEY, chance),
+                sealer=sealer,
                 tokens=_NoTokens(),
+                callbacks=CallbackTokens(sealer.derive_key(KEY_PURPOSE), "http://simulated.test"),
                 settings=self._settings,
                 identity=Identity(self.name, self._starts, "simulated", ["api", "engine"]),
             )

@@ -27,6 +27,7 @@ from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
 from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.auth import bootstrap
+from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
 from countwheel.auth.target_tokens import JobTokens
@@ -345,6 +346,7 @@ async def server(
             ),
             verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock),
             target_refusal=guard.url_refusal,
+            callbacks=_callback_tokens(settings, sealer),
             creator=JobCreator(api_database),
             busy=BusyMinutes(api_database, database_clock, settings.busy_minute_runs),
             settings=ApiSettings(
@@ -383,6 +385,7 @@ def _engine_parts(
         sender=sender,
         sealer=sealer,
         tokens=tokens,
+        callbacks=_callback_tokens(settings, sealer),
         settings=EngineSettings(
             lease_seconds=settings.lease_seconds,
             lease_margin_seconds=settings.lease_seconds / 6,
@@ -401,6 +404,10 @@ def _engine_parts(
             process_started=process_started(os.getpid()),
         ),
     )
+
+
+def _callback_tokens(settings: Settings, sealer: Sealer) -> CallbackTokens:
+    return CallbackTokens(sealer.derive_key(KEY_PURPOSE), settings.issuer_url)
 
 
 async def _dev_client(settings: Settings, database: Database, sealer: Sealer, data_dir: Path) -> Credentials:

@@ -140,6 +140,7 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
         "response_headers": [None] * count,
         "fingerprints": [None] * count,
         "targets": [None] * count,
+        "completions": [None] * count,
     }
 
 
@@ -179,7 +180,10 @@ def test_the_finish_finds_its_rows_by_key(filled: psycopg.Connection, size: int)
     check(generic_plan(filled, text), expected)
 
 
-@pytest.mark.parametrize("name", ["retry", "release", "mark_running", "set_aside", "put_lane"])
+@pytest.mark.parametrize(
+    "name",
+    ["retry", "release", "mark_running", "set_aside", "put_lane", "accept", "try_again", "heartbeat"],
+)
 def test_other_writes_to_held_runs_find_them_by_key(filled: psycopg.Connection, name: str) -> None:
     """As the finish does."""
     check(generic_plan(filled, query(name)), {"runs": {"runs_pkey"}})
@@ -217,6 +221,16 @@ def test_what_is_under_way_is_counted_by_its_own_index(filled: psycopg.Connectio
     scans = custom_plan(filled, query("in_flight"), {"tenant_id": TENANT, "lane": "lane-6"})
     assert {scan.index for scan in scans} == {"runs_held_of_lane"}
     assert sum(scan.rows_visited for scan in scans) == held > 0
+
+
+def test_looking_after_accepted_runs_reads_those_that_are_overdue(filled: psycopg.Connection) -> None:
+    """Nothing is read where nothing is overdue; a completion finds its run by its key."""
+    text = query("lock_overdue", size=200)
+    overdue = custom_plan(filled, text, {})
+    assert [scan.index for scan in overdue if scan.table == "runs"] == ["runs_overdue"]
+    assert sum(scan.rows_visited for scan in overdue) == 0
+    check(generic_plan(filled, text), {"runs": {"runs_overdue"}, "jobs": {"jobs_pkey"}})
+    check(generic_plan(filled, query("lock_for_completion")), {"runs": {"runs_pkey"}, "jobs": {"jobs_pkey"}})
 
 
 def test_the_jobs_of_a_calendar_are_found_by_its_name(filled: psycopg.Connection) -> None:

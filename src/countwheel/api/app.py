@@ -10,6 +10,7 @@ from countwheel.api import (
     backfills,
     bulk,
     calendars,
+    completion,
     docs_page,
     failures,
     forecast,
@@ -33,7 +34,7 @@ from countwheel.api import (
 )
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
-from countwheel.api.routing import Guarded, Open, Operation, answered, routes
+from countwheel.api.routing import Guarded, Open, Operation, Signed, answered, routes
 from countwheel.auth.principal import ADMIN, JOBS_READ, JOBS_WRITE, RUNS_READ, RUNS_WRITE
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
@@ -66,6 +67,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}/run/{runId}/retry": {"POST": Guarded(unknown_runs.retry_run, RUNS_WRITE)},
     "/v1/jobs/{jobId}/run/{runId}/resolve": {"POST": Guarded(unknown_runs.resolve_run, RUNS_WRITE)},
+    "/v1/jobs/{jobId}/run/{runId}/complete": {"POST": Signed(completion.complete_run, RUNS_WRITE)},
+    "/v1/jobs/{jobId}/run/{runId}/heartbeat": {"POST": Signed(completion.take_heartbeat, RUNS_WRITE)},
     "/v1/jobs/{jobId}/run/{runId}/redrive": {"POST": Guarded(redrive.redrive_run, RUNS_WRITE)},
     "/v1/runs": {"GET": Guarded(run_listing.list_all_runs, RUNS_READ)},
     "/v1/runs:redrive": {"POST": Guarded(redrive.redrive_runs, RUNS_WRITE)},

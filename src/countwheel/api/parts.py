@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
 from countwheel.api.creator import JobCreator
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
 from countwheel.clock import Chance, Clock
@@ -36,6 +37,7 @@ class ApiParts:
     issuer: Issuer
     verifier: TokenVerifier
     target_refusal: TargetRefusal
+    callbacks: CallbackTokens
     creator: JobCreator
     busy: BusyMinutes
     settings: ApiSettings = field(default_factory=ApiSettings)

@@ -28,6 +28,7 @@ class Delivery:
     timeout_seconds: float
     method: str = "POST"
     calling: Calling = PLAIN
+    callback_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def build_call(delivery: Delivery, credentials: Credentials, *, now: datetime, u
         ("countwheel-fence", str(delivery.fence)),
         ("countwheel-scheduled-for", format_instant(delivery.scheduled_for)),
         ("countwheel-trigger", delivery.trigger),
+        *delivery.callback_headers,
     )
     if delivery.calling is not PLAIN:
         headers += tuple(_own_headers(delivery.calling, credentials))

@@ -41,6 +41,10 @@ class FailureKind(StrEnum):
     LOST = "lost"
     NOT_READY = "not_ready"
     """What the job says the call needs is not there: a secret, say."""
+    REPORTED = "reported"
+    """The target had accepted the run, and said that it failed."""
+    OVERDUE = "overdue"
+    """The target had accepted the run, and said nothing in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ secret is in it: where one is wanted, the text names it (`PUT /v1/secrets/{name}
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from countwheel.domain.errors import Fault
-from countwheel.domain.policy import Backoff, Jitter
+from countwheel.domain.policy import Backoff, Delivery, Jitter, OnUnknown, RetryPolicy
 from countwheel.domain.target import target_fault
 
 CALLING_FIELDS = (
@@ -134,6 +135,21 @@ class Calling:
 
 PLAIN = Calling()
 """What most jobs say: nothing."""
+
+
+@lru_cache(maxsize=1024)
+def retry_policy(max_attempts: int, delivery: str, on_unknown: str, retry: Retry) -> RetryPolicy:
+    """Return when a job's failed attempts are tried again: what it says, and for the rest what is usual."""
+    said = {field.name: getattr(retry, field.name) for field in fields(retry)}
+    max_age = said.pop("max_age_seconds")
+    if max_age is not None:
+        said["max_age"] = timedelta(seconds=max_age)
+    return RetryPolicy(
+        max_attempts=max_attempts,
+        delivery=Delivery(delivery),
+        on_unknown=OnUnknown(on_unknown),
+        **{name: value for name, value in said.items() if value is not None},
+    )
 
 
 def encode(body: Mapping[str, Any]) -> str | None:

@@ -55,6 +55,11 @@ class AttemptsSoFar:
     first_started_at: datetime
 
 
+def is_accepted(result: AttemptResult) -> bool:
+    """Whether a target that was given a callback has taken the run over: it answers 202."""
+    return isinstance(result, Response) and result.status == HTTPStatus.ACCEPTED
+
+
 def decide(
     result: AttemptResult, policy: RetryPolicy, attempts: AttemptsSoFar, *, now: datetime, jitter: float
 ) -> Outcome:

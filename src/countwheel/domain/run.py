@@ -65,7 +65,14 @@ TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.RUNNING: frozenset(
         {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.RETRYING, RunStatus.CANCELED, RunStatus.UNKNOWN}
     ),
-    RunStatus.RETRYING: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
+    RunStatus.RETRYING: frozenset(
+        {
+            RunStatus.CLAIMED,
+            RunStatus.CANCELED,
+            RunStatus.SUCCEEDED,  # by the word of a target that was taken for silent, or whose answer was lost
+            RunStatus.FAILED,
+        }
+    ),
 } | {
     # A person may take back a dead letter: its row in the ledger stays, and it is live once more.
     status: _TAKEN_BACK.get(status, frozenset())

@@ -5,21 +5,21 @@ in a record: a run is never dropped because something here went wrong, only beca
 """
 
 import asyncio
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 
 import structlog
 
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.delivery.request import Credentials, Delivery, build_call
 from countwheel.delivery.sender import RightLostError, Sender
 from countwheel.domain import calling, outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
-from countwheel.domain.calling import Retry
 from countwheel.domain.fingerprint import class_of, class_of_text
+from countwheel.domain.long_work import TOKEN_MARGIN
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
 from countwheel.domain.planning import is_last
-from countwheel.domain.policy import Delivery as DeliveryPromise
 from countwheel.domain.policy import OnUnknown, Overlap, RetryPolicy
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.terms import decode
@@ -33,6 +33,7 @@ from countwheel.engine.targets import Key, may_be_skipped
 from countwheel.engine.turns import Turns
 from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
+from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import ClaimedRun, FinishedRun, HeldRun, RetriedRun
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ class Ways:
     credentials: CredentialStore
     sender: Sender
     pauser: Pauser
+    callbacks: CallbackTokens
 
 
 class Dispatcher:
@@ -66,6 +68,7 @@ class Dispatcher:
         self._credentials = ways.credentials
         self._sender = ways.sender
         self._pauser = ways.pauser
+        self._callbacks = ways.callbacks
         self._user_agent = user_agent
         self._ready = Turns(context.settings.concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -194,7 +197,7 @@ class Dispatcher:
                 credentials = await self._credentials.of(held.run, calling.decode(held.run.calling), self._now())
                 if self._goes_back(held):
                     return None
-                if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
+                if not _is_announced(held.run) or await self._announcer.announce(held):
                     return credentials
                 break  # it has been taken over, and whoever did that decides
             except DatabaseUnavailableError:
@@ -253,6 +256,7 @@ class Dispatcher:
             timeout_seconds=run.timeout_seconds,
             method=run.call_method or "POST",
             calling=calling.decode(run.calling),
+            callback_headers=self._callback_headers(run, started_at),
         )
         try:
             call = build_call(delivery, credentials, now=started_at, user_agent=self._user_agent)
@@ -261,8 +265,23 @@ class Dispatcher:
         # Asked again when the connection stands: making one may take long, and the node may have been frozen meanwhile.
         return await self._sender.send(call, lambda: self._is_ours(held))
 
+    def _callback_headers(self, run: ClaimedRun, started_at: datetime) -> tuple[tuple[str, str], ...]:
+        """Return where the target says how it went, if it may take longer than the call."""
+        callback = calling.decode(run.calling).callback
+        if callback is None:
+            return ()
+        work = timedelta(seconds=run.timeout_seconds + callback.deadline_seconds)
+        urls = self._callbacks.urls(run.tenant_id, run.job_id, run.run_id, run.fence, started_at + work + TOKEN_MARGIN)
+        return (("countwheel-callback", urls.complete), ("countwheel-heartbeat", urls.heartbeat))
+
     def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
         run = held.run
+        callback = calling.decode(run.calling).callback
+        if callback is not None and outcome.is_accepted(result):
+            deadline, heartbeat = callback.deadline_seconds, callback.heartbeat_seconds
+            accepted = AcceptedRun(run.job_id, run.run_id, run.fence, started_at, deadline, heartbeat)
+            self._recorder.put(held, accepted)
+            return
         attempts = AttemptsSoFar(
             made=run.attempt - (run.attempts_before or 0) - run.lost_attempts,
             first_started_at=run.started_at or started_at,
@@ -360,22 +379,14 @@ class Dispatcher:
         return self._context.database_time.at(self._context.clock.monotonic())
 
 
-@lru_cache(maxsize=1024)
-def _policy_of(max_attempts: int, delivery: str, on_unknown: str, retry: Retry) -> RetryPolicy:
-    said = {field.name: getattr(retry, field.name) for field in fields(retry)}
-    max_age = said.pop("max_age_seconds")
-    if max_age is not None:
-        said["max_age"] = timedelta(seconds=max_age)
-    return RetryPolicy(
-        max_attempts=max_attempts,
-        delivery=DeliveryPromise(delivery),
-        on_unknown=OnUnknown(on_unknown),
-        **{name: value for name, value in said.items() if value is not None},
-    )
+def _is_announced(run: ClaimedRun) -> bool:
+    """Whether a call is written down before its first byte leaves: where others must know if it may have arrived."""
+    said = calling.decode(run.calling)
+    return run.on_unknown != OnUnknown.RETRY or said.callback is not None or said.cancel_url is not None
 
 
 def _policy(run: ClaimedRun) -> RetryPolicy:
-    return _policy_of(run.max_attempts, run.delivery, run.on_unknown, calling.decode(run.calling).retry)
+    return calling.retry_policy(run.max_attempts, run.delivery, run.on_unknown, calling.decode(run.calling).retry)
 
 
 def _trace(result: AttemptResult | None) -> str | None:

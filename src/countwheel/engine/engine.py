@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.clock import Chance, Clock
 from countwheel.delivery.sender import Sender
 from countwheel.engine.announcer import Announcer
@@ -18,6 +19,7 @@ from countwheel.engine.credentials import CredentialStore, TargetTokens
 from countwheel.engine.dispatcher import Dispatcher, Ways
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
+from countwheel.engine.overseer import Overseer
 from countwheel.engine.pacer import Pacer
 from countwheel.engine.pauser import Pauser
 from countwheel.engine.pruner import Pruner
@@ -57,6 +59,7 @@ class EngineParts:
     sender: Sender
     sealer: Sealer
     tokens: TargetTokens
+    callbacks: CallbackTokens
     settings: EngineSettings
     identity: Identity
 
@@ -85,7 +88,7 @@ class Engine:
         self.announcer = Announcer(context)
         self.pauser = Pauser(context)
         credentials = CredentialStore(database, parts.sealer, clock, parts.tokens)
-        ways = Ways(self.recorder, self.announcer, credentials, parts.sender, self.pauser)
+        ways = Ways(self.recorder, self.announcer, credentials, parts.sender, self.pauser, parts.callbacks)
         self.dispatcher = Dispatcher(context, ways, user_agent=f"Countwheel/{parts.identity.version}")
         self.timer = Timer(clock, self.dispatcher.submit)
         self.claimer = Claimer(context, self.timer)
@@ -93,6 +96,7 @@ class Engine:
         self.canceller = Canceller(context, self.dispatcher)
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
+        self.overseer = Overseer(context)
         self.replanner = Replanner(context)
         self.carrier = Carrier(context)
         self.pruner = Pruner(context)
@@ -119,6 +123,7 @@ class Engine:
                 "pauser": self.pauser.run_once,
                 "recovery": self.recovery.run_once,
                 "sweeper": self.sweeper.run_once,
+                "overseer": self.overseer.run_once,
                 "replanner": self.replanner.run_once,
                 "carrier": self.carrier.run_once,
                 "pruner": self.pruner.run_once,
@@ -143,7 +148,7 @@ class Engine:
         _log.info("stopping", held=len(self.held))
         await self.claimer.stop()
         await self.pacer.stop()
-        await self._end("claimer", "pacer", "sweeper", "replanner", "pruner", "recovery")
+        await self._end("claimer", "pacer", "sweeper", "overseer", "replanner", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
         if unsent:

@@ -17,9 +17,10 @@ from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
-from countwheel.engine.endings import complete
-from countwheel.store import runs, targets
+from countwheel.store import errands, runs, targets
 from countwheel.store.database import Connection
+from countwheel.store.endings import complete
+from countwheel.store.errands import Errand
 from countwheel.store.runs import ClaimedRun, FinishedRun, NewOccurrence
 from countwheel.store.targets import SetAsideRun
 
@@ -64,6 +65,7 @@ async def obey_plans(
         await runs.count_begun(connection, counting)
     if endings := [complete(entry.run, _finished(entry)) for entry in planned if entry.plan.ending is not None]:
         await runs.finish(connection, endings)
+        await errands.insert(connection, [told for entry in planned for told in _cancellation(entry)])
     to_send = [entry.run for entry in planned if entry.plan.ending is None]
     kept_back = [aside for run in to_send if (aside := keep_back(run)) is not None]
     if kept_back:
@@ -120,6 +122,14 @@ def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:
     schedule = recurring_of(entry.run)
     due_at = following if schedule is None else schedule.due_at(following)
     return runs.occurrence(entry.run.job_id, entry.run.tenant_id, following, due_at)
+
+
+def _cancellation(entry: _Planned) -> list[Errand]:
+    """Return what tells a target that a run which was sent to it before is cancelled."""
+    run, ending = entry.run, entry.plan.ending
+    if ending is None or ending.status is not RunStatus.CANCELED or run.started_at is None:
+        return []
+    return errands.cancellation_of(run, attempt=run.attempt - 1, reason=ending.reason, moment=run.claimed_at)
 
 
 def _finished(entry: _Planned) -> FinishedRun:

@@ -40,6 +40,11 @@ class RunRow:
     lane: str | None
     """The target by whose pace it waits."""
     fingerprint: str | None
+    accepted_at: datetime | None
+    """Since when it is, or was, its target's."""
+    deadline_at: datetime | None
+    heartbeat_at: datetime | None
+    progress: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,25 @@ _FRAGMENTS = {
                 AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
         )
     """,
+    "live_runs_of_job": """
+        SELECT {{locked_columns}} FROM runs r
+        WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
+        ORDER BY r.run_id
+    """,
+    # What a cancel must know of a run.
+    "locked_columns": """
+        r.job_id, r.run_id, r.tenant_id, r.scheduled_for, r.node_id, r.fence, r.trigger, r.attempt, r.started_at,
+        r.accepted_at, (SELECT j.calling FROM jobs j WHERE j.job_id = r.job_id), now()
+    """,
+    # What is asked of a run of which a target says, or should have said, how it went.
+    "long_columns": """
+        r.job_id, r.run_id, r.tenant_id, r.trigger, r.state, r.scheduled_for, r.attempt, r.lost_attempts,
+        coalesce(r.attempts_before, 0), r.fence, r.started_at, r.accepted_at, r.deadline_at, r.heartbeat_seconds,
+        coalesce(r.sent_by, r.node_id) AS sent_by,
+        CASE WHEN r.cancel_requested_at IS NOT NULL THEN coalesce(r.cancel_reason, 'cancelled by request') END,
+        j.job_url, r.call_method, j.calling, j.max_attempts, j.delivery, j.on_unknown, j.schedule_recurring, j.timezone,
+        j.terms, j.runs_begun, d.on_failure, d.on_success, clock_timestamp()
+    """,
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url,
         j.job_payload, j.name, j.labels, j.timeout_seconds, j.max_attempts, j.created_at, j.updated_at, j.deleted_at,
@@ -69,25 +88,23 @@ _FRAGMENTS = {
         SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id AND r.call_url IS NULL
         ORDER BY r.run_id DESC LIMIT 1
     """,
-    "live_runs_of_job": """
-        SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
-        WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
-        ORDER BY r.run_id
-    """,
     "live_columns": """
         r.run_id, r.job_id, r.state AS status, r.scheduled_for, nullif(r.due_at, {{never}}) AS due_at, r.started_at,
-        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
+        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger,
+        nullif(r.node_id, 'target') AS node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
         NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class,
-        CASE WHEN r.node_id IS NULL THEN r.lane END AS lane, NULL::text AS fingerprint
+        CASE WHEN r.node_id IS NULL THEN r.lane END AS lane, NULL::text AS fingerprint,
+        r.accepted_at, r.deadline_at, r.heartbeat_at, r.progress
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
         h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace,
-        h.error_class, NULL::text AS lane, h.fingerprint
+        h.error_class, NULL::text AS lane, h.fingerprint,
+        h.accepted_at, NULL::timestamptz AS deadline_at, NULL::timestamptz AS heartbeat_at, NULL::text AS progress
     """,
     # All that is known of a target, in the order of store/targets.py.
     "target_columns": """

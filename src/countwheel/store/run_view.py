@@ -37,6 +37,11 @@ def run(row: RunRow) -> dict[str, Any]:
         view["fingerprint"] = row.fingerprint
     if row.waiting:
         view["waiting"] = True
+    if row.accepted_at is not None:
+        view["accepted_at"] = timestamp(row.accepted_at)
+    if row.deadline_at is not None:
+        moments = {"deadline_at": timestamp(row.deadline_at), "heartbeat_at": timestamp(row.heartbeat_at)}
+        view |= moments | {"progress": row.progress}
     if row.lane is not None:
         view["waiting_for_target"] = row.lane
     if row.superseded_by is not None:

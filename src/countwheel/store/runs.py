@@ -125,6 +125,8 @@ class FinishedRun:
     target: str | None = None
     told_url: str | None = field(default=None, metadata=NO_COLUMN)
     """Who is told of this end. Where anybody is, the batch is to be finished in a transaction."""
+    completion: str | None = None
+    """What its target said at the end, where it had accepted the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +286,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
                 "errors",
             ),
             *("response_heads", "occurrences", "superseded_bys", "lasts", "sent"),
-            *("traces", "error_classes", "response_headers", "fingerprints", "targets"),
+            *("traces", "error_classes", "response_headers", "fingerprints", "targets", "completions"),
         ),
     )
     ended = {row[0] async for row in cursor}

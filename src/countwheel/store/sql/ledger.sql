@@ -68,10 +68,11 @@ VALUES (
 );
 
 -- name: end_unheld
--- End a live run that nobody holds, for a cancel; of a chain whose job is deleted it stands for what was due after it,
+-- End a live run that no node holds (nobody, or its target), for a cancel; of a chain whose job is deleted it stands for what was due after it,
 -- too. The caller has locked it.
 WITH gone AS (
-    DELETE FROM runs WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NULL
+    DELETE FROM runs
+    WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND (node_id IS NULL OR accepted_at IS NOT NULL)
     RETURNING *
 ),
 completed AS (
@@ -82,11 +83,11 @@ completed AS (
 )
 INSERT INTO run_history (
     job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-    lost_attempts, fence, error, occurrences, superseded_by
+    lost_attempts, fence, error, occurrences, superseded_by, node_id, accepted_at
 )
 SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for,
     CASE WHEN due_at < {{never}} THEN due_at ELSE scheduled_for END, started_at, now(), attempt,
-    lost_attempts, fence, %(reason)s, %(occurrences)s, %(superseded_by)s
+    lost_attempts, fence, %(reason)s, %(occurrences)s, %(superseded_by)s, sent_by, accepted_at
 FROM gone
 RETURNING run_id;
 

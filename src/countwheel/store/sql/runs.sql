@@ -49,19 +49,23 @@ WITH ended AS MATERIALIZED (
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
         %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
         %(lasts)s::boolean[], %(sent)s::boolean[], %(traces)s::text[], %(error_classes)s::text[],
-        %(response_headers)s::text[], %(fingerprints)s::text[], %(targets)s::text[]
+        %(response_headers)s::text[], %(fingerprints)s::text[], %(targets)s::text[], %(completions)s::text[]
     ) AS e (
         job_id, run_id, fence, status, started_at, finished_at, http_status,
         error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers,
-        fingerprint, target
+        fingerprint, target, completion
     )
+    -- True of every held run. The planner takes it for a third of them, and so keeps to the key where it knows nothing
+    -- of `runs`: the wider a row may be, the fewer of them it takes the table to have, and the sooner it reads them all.
+    WHERE e.fence > 0
 ),
 left_runs AS (
     DELETE FROM runs r USING ended e
     WHERE r.job_id = e.job_id AND r.run_id = e.run_id AND r.fence = e.fence
     RETURNING
         r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
-        r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
+        coalesce(r.sent_by, r.node_id) AS node_id, r.accepted_at, coalesce(r.started_at, e.started_at) AS started_at,
+        e.started_at AS attempt_started_at, e.completion,
         e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
         e.last, e.sent, e.trace, e.error_class, e.response_headers, e.fingerprint, e.target,
         -- An errand that failed may be redriven: what it would call is kept with a fingerprint, and with nothing else.
@@ -73,14 +77,14 @@ ledger AS (
     INSERT INTO run_history (
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
         lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
-        fingerprint, target, call_method, call_url, call_body
+        fingerprint, target, call_method, call_url, call_body, accepted_at, completion
     )
     SELECT
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         -- The claim counted an attempt; a run that was ended without a call made one fewer.
         CASE WHEN sent THEN attempt ELSE greatest(attempt - 1, lost_attempts) END,
         lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
-        fingerprint, target, call_method, call_url, call_body
+        fingerprint, target, call_method, call_url, call_body, accepted_at, completion
     FROM left_runs
 ),
 tried AS (
@@ -90,7 +94,7 @@ tried AS (
     )
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id, attempt_started_at, finished_at, http_status, error,
         response_head, trace, error_class, response_headers
-    FROM left_runs WHERE sent AND error IS NOT NULL
+    FROM left_runs WHERE sent AND error IS NOT NULL AND node_id IS NOT NULL -- what nobody held is no attempt
 ),
 completed AS (
     UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
@@ -149,11 +153,12 @@ WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.st
 RETURNING r.run_id;
 
 -- name: release
--- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen.
+-- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen. What a target has taken
+-- over meanwhile was sent.
 UPDATE runs r SET
     state = CASE WHEN r.attempt > 1 THEN 'RETRYING' ELSE 'SCHEDULED' END, node_id = NULL, attempt = r.attempt - 1
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (job_id, run_id, fence)
-WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL
+WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL AND r.accepted_at IS NULL
 RETURNING r.run_id;
 
 -- name: set_aside
@@ -268,7 +273,7 @@ CROSS JOIN LATERAL (
 ) AS due;
 
 -- name: lock_live_run
-SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
+SELECT {{locked_columns}} FROM runs r
 WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run_id)s
 FOR UPDATE;
 
@@ -285,7 +290,7 @@ FOR UPDATE NOWAIT;
 -- name: request_cancel
 -- Ask the holder to stop. It answers by ending the run.
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancel_reason = coalesce(cancel_reason, %(reason)s)
-WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL;
+WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL AND accepted_at IS NULL;
 
 -- name: find_cancelled
 SELECT job_id, scheduled_for FROM cancelled_occurrences WHERE job_id = ANY(%(job_ids)s);
