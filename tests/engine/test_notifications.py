@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 
 from countwheel.clock import SystemChance
 from countwheel.delivery.signing import format_secret
-from countwheel.store import access, nodes, runs
+from countwheel.store import access, nodes, runs, signing_keys
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 from countwheel.testing import Reply, WebhookReceiver
@@ -55,8 +55,9 @@ async def test_a_failure_is_told_in_a_signed_event(node: Node, receiver: Webhook
     assert call.headers["webhook-id"] == notification["run_id"]
     async with node.database.connection() as connection:
         tenant = await access.find_tenant(connection, "default")
-        secrets = await access.signing_secrets(connection, Sealer(SECRET_KEY, SystemChance()), [tenant])
-    assert Webhook(format_secret(secrets[tenant])).verify(call.body, call.headers) == event
+        (key,) = await signing_keys.find(connection, [tenant])
+    secret = format_secret(key.opened(Sealer(SECRET_KEY, SystemChance())))
+    assert Webhook(secret).verify(call.body, call.headers) == event
 
 
 async def test_a_success_is_told_and_a_job_that_says_nothing_tells_nobody(
