@@ -14,7 +14,7 @@ from harness import DevServer, eventually, soon
 async def test_scenario_crash_between_an_end_and_its_notification(
     tmp_path: Path, receiver: WebhookReceiver, moment: str
 ) -> None:
-    """Killed within the transaction both are done again; killed after its commit the notification is there. One each."""
+    """Killed within the transaction, both are done again; killed after its commit, the notification is there."""
     receiver.answer_with(lambda call: Reply() if "told" in call.path else Reply(400))
     flag = tmp_path / "crash"
     flag.write_text(moment)
