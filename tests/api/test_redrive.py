@@ -29,7 +29,7 @@ async def redrive(node: Node, **body: Any) -> Answer:
 
 
 async def test_a_failed_run_is_sent_again_under_its_own_id(node: Node, receiver: WebhookReceiver) -> None:
-    """The same webhook-id, a higher fence; both ends are on record, with who redrove it; its job is ACTIVE meanwhile."""
+    """The same webhook-id, a higher fence; both ends are on record, with who redrove it; its job is ACTIVE."""
     (job,) = await fail(node, receiver)
     gate = asyncio.Event()
     receiver.answer_with(Reply(after=gate))

@@ -73,7 +73,7 @@ async def test_a_success_is_told_and_a_job_that_says_nothing_tells_nobody(
 
 
 async def test_a_tenants_default_holds_where_the_job_says_nothing(node: Node, receiver: WebhookReceiver) -> None:
-    """Its own URL is preferred; other tenants have other defaults; null takes it away; a target that is none is refused."""
+    """Its own URL is preferred; other tenants have their own; null takes it away; a target that is none is refused."""
     receiver.answer_with(lambda call: Reply() if "told" in call.path else Reply(400))
     assert (await node.api.call("GET", "/v1/notifications")).json["on_failure"] is None
     put = await node.api.call("PUT", "/v1/notifications", {"on_failure": receiver.url + "/told-tenant"})
@@ -151,14 +151,15 @@ async def test_what_the_claim_ends_is_told_in_its_transaction(
 
 
 async def test_an_unknown_end_by_recovery_is_told_once(node: Node, receiver: WebhookReceiver) -> None:
-    """A node is lost in the middle of an at-most-once call: UNKNOWN, with its class and fingerprint, told in that transaction."""
+    """A node is lost in the middle of an at-most-once call: UNKNOWN, with class and fingerprint, and told at once."""
     await node.engine.claimer.stop()
     job = await node.api.create(
         schedule_oneoff=soon(0), job_url=receiver.url, delivery="at_most_once", on_failure=receiver.url + "/told"
     )
     async with node.database.connection() as connection:
         await connection.execute(
-            "INSERT INTO nodes (node_id, host, pid, version, lease_until, lost_at) VALUES ('gone', 'x', 1, '0', now(), now())"
+            "INSERT INTO nodes (node_id, host, pid, version, lease_until, lost_at) "
+            "VALUES ('gone', 'x', 1, '0', now(), now())"
         )
         await connection.execute(
             "UPDATE runs SET state = 'RUNNING', node_id = 'gone', attempt = 1, fence = 1, started_at = now()"
@@ -181,7 +182,8 @@ async def test_a_notification_of_a_lost_node_is_sent_again(database: Database, n
     async with database.transaction() as connection:
         await nodes.database_time(connection)
         await connection.execute(
-            "INSERT INTO nodes (node_id, host, pid, version, lease_until, lost_at) VALUES ('gone', 'x', 1, '0', now(), now())"
+            "INSERT INTO nodes (node_id, host, pid, version, lease_until, lost_at) "
+            "VALUES ('gone', 'x', 1, '0', now(), now())"
         )
         await connection.execute(
             "UPDATE runs SET trigger = 'notification', call_method = 'POST', call_url = 'http://127.0.0.1:9/', "

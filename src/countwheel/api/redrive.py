@@ -32,7 +32,7 @@ from countwheel.domain.job import JobStatus
 from countwheel.domain.run import LIVE
 from countwheel.domain.timestamp import parse_oneoff
 from countwheel.store import dead_letters, ledger, nodes
-from countwheel.store.changes import changing
+from countwheel.store.changes import holding
 from countwheel.store.dead_letters import DeadLetter, Place
 from countwheel.store.ledger import RunRow
 from countwheel.store.listing import EndedFilter
@@ -78,16 +78,16 @@ async def send_again(
     """Make the run of the path live again if it ended in one of `statuses`; one that is live is left as it is."""
     Parameters(request)
     job_id, run_id = path_uuid(request, "jobId"), path_uuid(request, "runId")
-    async with changing(api.database, principal.tenant_id, job_id) as change:
-        if change is None:
+    async with holding(api.database, principal.tenant_id, job_id) as held:
+        if held is None:
             raise not_found("run")
-        if change.job.state in _NOT_CALLED:
-            raise Problem(409, "conflict", detail=f"its job is {change.job.state}: nothing of it is sent")
+        if held.job.state in _NOT_CALLED:
+            raise Problem(409, "conflict", detail=f"its job is {held.job.state}: nothing of it is sent")
         sent = await dead_letters.redrive(
-            change.connection,
+            held.connection,
             principal.tenant_id,
             job_id,
-            {run_id: change.job.now},
+            {run_id: held.job.now},
             statuses=statuses,
             by=principal.client_id,
         )
@@ -179,11 +179,11 @@ async def _redrive_job(
     api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID, due_ats: dict[UUID, datetime]
 ) -> set[UUID]:
     """Redrive runs of one job, which may have been paused or deleted since they were found."""
-    async with changing(api.database, principal.tenant_id, job_id) as change:
-        if change is None or change.job.state in _NOT_CALLED:
+    async with holding(api.database, principal.tenant_id, job_id) as held:
+        if held is None or held.job.state in _NOT_CALLED:
             return set()
         return await dead_letters.redrive(
-            change.connection, principal.tenant_id, job_id, due_ats, statuses=wish.statuses, by=principal.client_id
+            held.connection, principal.tenant_id, job_id, due_ats, statuses=wish.statuses, by=principal.client_id
         )
 
 

@@ -213,6 +213,25 @@ class JobChange:
         await self.connection.execute(query("touch_runs"), {"job_id": self.job.job_id})
 
 
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job that nothing else can change until the transaction of `connection` ends."""
+
+    connection: Connection
+    job: LockedJob
+
+
+@asynccontextmanager
+async def holding(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIterator[HeldJob | None]:
+    """Lend a job, locked, in a transaction that commits at the end; None where there is none.
+
+    Its live runs are not locked: for what only adds to them. Who ends a run may wait for this, and is not waited for.
+    """
+    async with database.transaction() as connection:
+        job = await _lock_job(connection, tenant_id, job_id)
+        yield None if job is None else HeldJob(connection, job)
+
+
 @asynccontextmanager
 async def changing(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIterator[JobChange | None]:
     """Lend a job, locked with its live runs, in a transaction that commits at the end; None where there is none."""
@@ -233,9 +252,7 @@ class _OvertakenError(Exception):
 async def _lock(connection: Connection, tenant_id: UUID, job_id: UUID) -> LockedJob | None:
     of_job = {"tenant_id": tenant_id, "job_id": job_id}
     await connection.execute(query("lock_live_runs"), of_job)
-    cursor = connection.cursor(row_factory=args_row(LockedJob))
-    await cursor.execute(query("lock_job"), of_job)
-    job = await cursor.fetchone()
+    job = await _lock_job(connection, tenant_id, job_id)
     if job is None:
         return None
     try:  # once more: what was armed or wanted while we waited for the first locks
@@ -243,3 +260,9 @@ async def _lock(connection: Connection, tenant_id: UUID, job_id: UUID) -> Locked
     except psycopg.errors.LockNotAvailable as error:
         raise _OvertakenError from error
     return job
+
+
+async def _lock_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> LockedJob | None:
+    cursor = connection.cursor(row_factory=args_row(LockedJob))
+    await cursor.execute(query("lock_job"), {"tenant_id": tenant_id, "job_id": job_id})
+    return await cursor.fetchone()
