@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.delivery.sender import Sender
 from countwheel.engine.engine import Engine, EngineParts
 from countwheel.engine.settings import EngineSettings
@@ -15,9 +14,9 @@ from countwheel.store.nodes import Identity
 from countwheel.store.sealing import Sealer
 from simulator.database import Server, SimDatabase
 from simulator.loop import Actor, as_actor
+from simulator.target import SECRET_KEY, tokens
 
 _LOOK_EVERY_SECONDS = 0.25
-SECRET_KEY = bytes(range(32))
 SETTINGS = EngineSettings(
     lease_seconds=1.2,
     lease_margin_seconds=0.2,
@@ -92,16 +91,15 @@ class SimNode:
         self._starts += 1
         self.actor = Actor(f"{self.name}.{self._starts}")
         chance = SimChance(self._server.random)
-        sealer = Sealer(SECRET_KEY, chance)
         self.engine = Engine(
             EngineParts(
                 database=SimDatabase(self._server),
                 clock=self.clock,
                 chance=chance,
                 sender=self._sender,
-                sealer=sealer,
+                sealer=Sealer(SECRET_KEY, chance),
                 tokens=_NoTokens(),
-                callbacks=CallbackTokens(sealer.derive_key(KEY_PURPOSE), "http://simulated.test"),
+                callbacks=tokens(),
                 settings=self._settings,
                 identity=Identity(self.name, self._starts, "simulated", ["api", "engine"]),
             )
