@@ -125,7 +125,7 @@ def test_scenario_rolling_upgrade() -> None:
         r"\b(DROP (TABLE|COLUMN|CONSTRAINT|INDEX)|RENAME|ALTER COLUMN \w+ (TYPE|SET NOT NULL))\b", re.IGNORECASE
     )
     # A list of values may grow: dropped and added again under its name in one statement, with every value of before.
-    growing = re.compile(r"DROP CONSTRAINT (\w+),\s*ADD CONSTRAINT \1 CHECK \((\w+) IN \(([^)]*)\)\)")
+    growing = re.compile(r"DROP CONSTRAINT (\w+),\s*ADD CONSTRAINT \1\s+CHECK \((\w+) IN \(([^)]*)\)\)")
     # An index may be replaced under its name: what it is for is found all the same, if slowly.
     replacing = re.compile(r"CREATE INDEX (\w+) ON [^;]*;\s*DROP INDEX (\w+);\s*ALTER INDEX \1 RENAME TO \2;")
     before = migrate.known_migrations()[0].sql
