@@ -9,6 +9,8 @@ it hang for a while: nothing is answered, everything is read.
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from time import time
@@ -25,7 +27,41 @@ HANG_SECONDS = 2.0
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 _OK_AND_CLOSE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"  # says nothing of closing, and closes
 _ERROR = b"HTTP/1.1 500 Error\r\ncontent-length: 3\r\n\r\nbad"
+_GARBAGE = bytes(range(256)) * 16
+_HEADERS_WITHOUT_END = b"HTTP/1.1 200 OK\r\n" + b"".join(b"x-%d: %b\r\n" % (n, b"x" * 1024) for n in range(128))
+_BODY_WITHOUT_END = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 131_072
 _TRICKLE = (b"HTTP/1.1 200 OK\r\n", b"content-length: 2\r\n", b"\r\n", b"o", b"k")
+
+
+def _close(transport: asyncio.Transport) -> None:
+    transport.close()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way to answer, for draws below `up_to`: what is written, bit by bit, and how the connection is left."""
+
+    up_to: float
+    parts: tuple[bytes, ...]
+    answer: str
+    end: Callable[[asyncio.Transport], None] | None = None
+
+
+_WAYS = (
+    _Way(0.06, (_ERROR,), "500"),
+    _Way(0.10, (), "none", _close),  # read, and dropped
+    _Way(0.14, (), "none", _reset),
+    _Way(0.17, (_GARBAGE,), "none"),
+    _Way(0.20, (_HEADERS_WITHOUT_END,), "none"),
+    _Way(0.30, _TRICKLE, "200"),
+    _Way(0.45, (_OK_AND_CLOSE,), "200", _close),
+    _Way(0.50, (_BODY_WITHOUT_END,), "200"),
+    _Way(1.00, (_OK,), "200"),
+)
 
 
 class Sink:
@@ -66,24 +102,15 @@ class Sink:
         self.note(receipt)
 
     async def _misbehave(self, chance: float, receipt: Receipt, transport: asyncio.Transport) -> None:
-        if chance < 0.1:
-            transport.write(_ERROR)
-            receipt.answer = "500"
-        elif chance < 0.2:
-            transport.close()  # read, and dropped
-        elif chance < 0.3:
-            for part in _TRICKLE:
-                if not transport.is_closing():
-                    transport.write(part)
+        way = next(way for way in _WAYS if chance < way.up_to)
+        for part in way.parts:
+            if not transport.is_closing():
+                transport.write(part)
+            if len(way.parts) > 1:
                 await asyncio.sleep(0.02)
-            receipt.answer = "200"
-        elif chance < 0.5:
-            transport.write(_OK_AND_CLOSE)
-            transport.close()
-            receipt.answer = "200"
-        else:
-            transport.write(_OK)
-            receipt.answer = "200"
+        if way.end is not None:
+            way.end(transport)
+        receipt.answer = way.answer
 
 
 class Connection(asyncio.Protocol):
