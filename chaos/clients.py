@@ -139,7 +139,7 @@ class Clients:
 
     async def _change(self, label: str, job_id: str, cron: str) -> None:
         """Do one thing to a job: leave it alone, mostly."""
-        match self._random.choices(("leave", "amend", "pause", "cancel", "run"), (5, 3, 1, 2, 1))[0]:
+        match self._random.choices(("leave", "amend", "pause", "cancel", "run", "redrive"), (5, 3, 1, 2, 1, 2))[0]:
             case "amend":
                 await self.reschedule(label, job_id, self._random.choice((cron, "*/4 * * * * *", "1-59/2 * * * * *")))
             case "pause":
@@ -150,6 +150,10 @@ class Clients:
                 await self.cancel_next(label, job_id)
             case "run":
                 await self.run_now(label, job_id)
+            case "redrive":
+                # No operation to be judged by: whether and how often it is carried out, each receipt needs its cause.
+                dead = {"filter": {"job_id": job_id, "status": ["FAILED"]}}
+                await self._send("POST", "/v1/runs:redrive", dead, None)
 
     async def reschedule(self, label: str, job_id: str, cron: str) -> None:
         """Give a job another schedule: with a PATCH, or with a PUT of the whole."""

@@ -233,7 +233,8 @@ def _truth_of(evidence: Evidence, row: Row) -> Iterator[Violation]:
     receipts = evidence.receipts.get(row.run_id, [])
     if row.started_at is not None and row.started_at < row.scheduled_ms / 1000:
         yield Violation("record truth", f"{_name(row)}: begun before its time")
-    accepted = [receipt for receipt in receipts if receipt.accepted]
+    # What was sent after it was taken back has an end of its own.
+    accepted = [receipt for receipt in receipts if receipt.accepted and receipt.fence <= row.fence]
     if row.status == "SUCCEEDED":
         given = [receipt.answered_at for receipt in accepted if receipt.fence == row.fence]
         given += [said.invoked_at for said in evidence.completions.get(row.run_id, []) if said.said == "SUCCEEDED"]

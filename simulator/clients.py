@@ -11,9 +11,9 @@ from countwheel.domain import ids
 from countwheel.domain.job import JobStatus, amended, define
 from countwheel.domain.policy import Delivery
 from countwheel.domain.schedule import recurring_of
-from countwheel.store import cancellation, jobs
+from countwheel.store import cancellation, dead_letters, jobs
 from countwheel.store.cancellation import CancelStep
-from countwheel.store.changes import as_submitted, changing
+from countwheel.store.changes import as_submitted, changing, holding
 from countwheel.store.database import DatabaseUnavailableError
 from countwheel.store.jobs import NewJob
 from simulator.database import Server, SimDatabase
@@ -61,7 +61,8 @@ class Clients:
             await asyncio.sleep(self._random.uniform(0.3, 2))
             if job_id is None or self._stopping:
                 return
-            match self._random.choices(("leave", "amend", "pause", "cancel", "delete"), (4, 2, 1, 2, 1))[0]:
+            verbs = ("leave", "amend", "pause", "cancel", "redrive", "delete")
+            match self._random.choices(verbs, (4, 2, 1, 2, 2, 1))[0]:
                 case "amend":
                     await self._amend(label, job_id, self._random.choice(_CRONS))
                 case "pause":
@@ -72,6 +73,8 @@ class Clients:
                     await self._move("resume", label, job_id, JobStatus.ACTIVE)
                 case "cancel":
                     await self._cancel(label, job_id)
+                case "redrive":
+                    await self._redrive(job_id)
                 case "delete":
                     await self._delete(label, job_id)
                     return
@@ -182,6 +185,21 @@ class Clients:
 
         operation = Operation("cancel", label, 0.0, run_ms=ids.milliseconds_of(job.next_scheduled_for))
         await self._operate(operation, act)
+
+    async def _redrive(self, job_id: UUID) -> None:
+        """Send again what has failed of a job: no operation to be judged by, but each receipt needs its cause."""
+        statement = "SELECT run_id FROM run_history WHERE job_id = %s AND status = 'FAILED' ORDER BY run_id"
+        try:
+            async with holding(self._database, self._tenant_id, job_id) as held:
+                if held is None or held.job.state in {JobStatus.DELETED, JobStatus.PAUSED}:
+                    return
+                cursor = await held.connection.execute(statement, [job_id])
+                due_ats = {row[0]: held.job.now for row in await cursor.fetchall()}
+                await dead_letters.redrive(
+                    held.connection, self._tenant_id, job_id, due_ats, statuses=("FAILED",), by="simulator"
+                )
+        except DatabaseUnavailableError:
+            return
 
     async def _delete(self, label: str, job_id: UUID) -> None:
         async def are_ended() -> bool:
