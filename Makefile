@@ -30,7 +30,7 @@ run: ## Start Countwheel on http://127.0.0.1:8080, database included
 	@exec $(RUN) countwheel dev
 
 test: setup ## Run every test
-	@$(RUN) pytest
+	@$(RUN) pytest -n 4 --dist worksteal
 
 check: setup ## Lint, format, types, layers
 	@$(RUN) ruff check .

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from checker.expectation import Expectation, expect
-from checker.history import Attempt, Fault, History, Operation, Receipt, Row
+from checker.history import Attempt, Completion, Fault, History, Operation, Receipt, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Evidence:
     """Of runs that were wanted by hand, by label."""
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
     """By run and fence."""
+    completions: dict[str, list[Completion]] = field(default_factory=lambda: defaultdict(list))
+    """By run."""
     operations: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
     """By label, in the order of invocation, without those that failed."""
 
@@ -57,6 +59,8 @@ def gather(history: History) -> Evidence:
         (evidence.rows if row.trigger == "schedule" else evidence.wanted)[row.label].append(row)
     for attempt in history.attempts:
         evidence.attempts[attempt.run_id, attempt.fence] = attempt
+    for completion in history.completions:
+        evidence.completions[completion.run_id].append(completion)
     for operation in sorted(history.operations, key=lambda operation: operation.invoked_at):
         if operation.outcome != "fail":
             evidence.operations[operation.label].append(operation)

@@ -52,8 +52,26 @@ class Receipt(msgspec.Struct):
 
     @property
     def accepted(self) -> bool:
-        """Whether the target answered with a 2xx."""
-        return self.answer.startswith("2")
+        """Whether the target answered with a 2xx that says it is done."""
+        return self.answer.startswith("2") and not self.taken_over
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether the target answered 202: it says later how it went. (No target of ours answers so otherwise.)"""
+        return self.answer == "202"
+
+
+class Completion(msgspec.Struct):
+    """What a target said of a run that it had taken over. `answer` is empty where none came, or "ok", or "refused"."""
+
+    label: str
+    run_id: str
+    fence: int
+    said: str
+    """SUCCEEDED, FAILED, or RETRY: it failed, and is to be tried again."""
+    invoked_at: float
+    answered_at: float | None = None
+    answer: str = ""
 
 
 class Row(msgspec.Struct):
@@ -150,6 +168,7 @@ class History(msgspec.Struct):
     limits: Limits = Limits()
     operations: list[Operation] = []
     receipts: list[Receipt] = []
+    completions: list[Completion] = []
     rows: list[Row] = []
     attempts: list[Attempt] = []
     live: list[Live] = []

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from checker.evidence import Evidence, Violation
 from checker.expectation import names
-from checker.history import Fault, Receipt, Row
+from checker.history import Completion, Fault, Receipt, Row
 
 _TOLERANCE = 0.05
 """Seconds between two processes' readings of one clock, and between a socket's buffer and its reader."""
@@ -62,7 +62,7 @@ def never_twice(evidence: Evidence) -> Iterator[Violation]:
         if expected is None or not expected.hold:
             continue
         for earlier, later in pairwise(receipts):
-            if earlier.answer == "none":
+            if earlier.answer == "none" or earlier.taken_over:
                 yield Violation(
                     "never twice",
                     f"{later.label} run {run_id}: sent again at {later.received_at:.3f}, its outcome unknown",
@@ -236,8 +236,9 @@ def _truth_of(evidence: Evidence, row: Row) -> Iterator[Violation]:
     accepted = [receipt for receipt in receipts if receipt.accepted]
     if row.status == "SUCCEEDED":
         given = [receipt.answered_at for receipt in accepted if receipt.fence == row.fence]
+        given += [said.invoked_at for said in evidence.completions.get(row.run_id, []) if said.said == "SUCCEEDED"]
         if not any(at is not None and at <= row.finished_at + _TOLERANCE for at in given):
-            yield Violation("record truth", f"{_name(row)}: SUCCEEDED at fence {row.fence} without a 2xx for it")
+            yield Violation("record truth", f"{_name(row)}: SUCCEEDED at fence {row.fence} and nobody said so")
     elif accepted and not _explained(evidence, row, accepted[0]):
         yield Violation("record truth", f"{_name(row)}: {row.status}, though the target took it")
 
@@ -247,6 +248,32 @@ def _explained(evidence: Evidence, row: Row, accepted: Receipt) -> bool:
     if abrupt(evidence.faults_between(accepted.received_at - 0.5, row.finished_at)):
         return True
     return row.status == "CANCELED" and (_was_cancelled(evidence, row) or _was_replaced(evidence, row))
+
+
+def completion_is_final(evidence: Evidence) -> Iterator[Violation]:
+    """A completion that was acknowledged is on record, and what it ended is not sent again."""
+    ends = {"SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED"}
+    for run_id, completions in evidence.completions.items():
+        for said in completions:
+            if said.answer != "ok" or said.answered_at is None or said.said not in ends:
+                continue
+            row = evidence.row_of(run_id, said.label)
+            status = None if row is None else row.resolution or row.status
+            if status != ends[said.said]:
+                yield Violation(
+                    "completion is final", f"{said.label} run {run_id}: {said.said} acknowledged, and {status}"
+                )
+            yield from _sent_after(evidence, said)
+
+
+def _sent_after(evidence: Evidence, said: Completion) -> Iterator[Violation]:
+    for receipt in evidence.receipts.get(said.run_id, []):
+        # A call that was under way as the word came may have been in the network for so long.
+        if said.answered_at is not None and receipt.received_at > said.answered_at + _TOLERANCE:
+            late_ms = (receipt.received_at - said.answered_at) * 1000
+            yield Violation(
+                "completion is final", f"{said.label} run {said.run_id}: sent {late_ms:.0f} ms after its completion"
+            )
 
 
 def idempotent_create(evidence: Evidence) -> Iterator[Violation]:
@@ -301,6 +328,7 @@ RULES: dict[str, Callable[[Evidence], Iterator[Violation]]] = {
     "never early": never_early,
     "timely": timely,
     "record truth": record_truth,
+    "completion is final": completion_is_final,
     "idempotent create": idempotent_create,
     "cancel is final": cancel_is_final,
     "liveness": liveness,

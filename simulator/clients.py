@@ -208,6 +208,8 @@ class Clients:
             "job_url": TARGET_URL, "job_payload": {"label": label}, "timeout_seconds": 3, "max_attempts": 3,
             "name": label, "delivery": Delivery.AT_MOST_ONCE if hold else Delivery.AT_LEAST_ONCE,
         }  # fmt: skip
+        if self._random.random() < 0.3:
+            body["callback"] = {"deadline_seconds": 3.0} | self._random.choice(({}, {"heartbeat_seconds": 1.5}))
         if schedule.cron is not None:
             body["schedule_recurring"] = schedule.cron
         else:

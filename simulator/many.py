@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from multiprocessing import get_context
 
 import psycopg
@@ -47,15 +48,18 @@ class Summary:
         return "\n".join(lines)
 
 
-def play_many(dsn: str, seeds: Sequence[int]) -> Summary:
-    """Play a history for each seed. `dsn` is a prepared database; every process has a copy of its own."""
+def play_many(dsn: str, seeds: Sequence[int], *, nice: int = 0) -> Summary:
+    """Play a history for each seed. `dsn` is a prepared database; every process has a copy of its own.
+
+    `nice` (0 to 19) is how much the processes, and PostgreSQL's on this machine that serve them, stand back for others.
+    """
     workers = os.cpu_count() or 1
     shares = [seeds[number::workers] for number in range(workers)]
     copies = [_copy(dsn, number) for number in range(workers)]
     summary = Summary()
     # Fresh processes: what a test has running in this one is none of theirs.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for part in pool.map(_play_share, copies, shares):
+        for part in pool.map(_play_share, copies, shares, repeat(nice)):
             summary.add(part)
     return summary
 
@@ -69,11 +73,14 @@ def _copy(dsn: str, number: int) -> str:
     return make_conninfo(dsn, dbname=name)
 
 
-def _play_share(dsn: str, seeds: Sequence[int]) -> Summary:
+def _play_share(dsn: str, seeds: Sequence[int], nice: int) -> Summary:
     warnings.simplefilter("ignore", RuntimeWarning)  # what the dead were about to do was never awaited
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     summary = Summary()
     with psycopg.connect(dsn, autocommit=True) as connection:
+        if nice:
+            os.nice(nice)
+            os.setpriority(os.PRIO_PROCESS, connection.info.backend_pid, nice)
         for number, seed in enumerate(seeds):
             if number % _VACUUM_EVERY == _VACUUM_EVERY - 1:
                 connection.execute("VACUUM runs, run_history, attempts, jobs, nodes, idempotency_keys")

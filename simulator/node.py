@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
 from random import Random
+from uuid import UUID
 
 from countwheel.delivery.sender import Sender
 from countwheel.engine.engine import Engine, EngineParts
@@ -13,9 +14,9 @@ from countwheel.store.nodes import Identity
 from countwheel.store.sealing import Sealer
 from simulator.database import Server, SimDatabase
 from simulator.loop import Actor, as_actor
+from simulator.target import SECRET_KEY, tokens
 
 _LOOK_EVERY_SECONDS = 0.25
-SECRET_KEY = bytes(range(32))
 SETTINGS = EngineSettings(
     lease_seconds=1.2,
     lease_margin_seconds=0.2,
@@ -65,6 +66,14 @@ class SimChance:
         return self._random.randbytes(count)
 
 
+class _NoTokens:
+    """No job of a history asks for a token."""
+
+    def token_for(self, tenant_id: UUID, job_id: UUID, audience: str, now: datetime) -> str:
+        """Never called."""
+        raise LookupError(f"no token for {tenant_id}, {job_id}, {audience} at {now}")
+
+
 class SimNode:
     """A place for one node after the other: what is killed is started again as a new one."""
 
@@ -90,6 +99,8 @@ class SimNode:
                 chance=chance,
                 sender=self._sender,
                 sealer=Sealer(SECRET_KEY, chance),
+                tokens=_NoTokens(),
+                callbacks=tokens(),
                 settings=self._settings,
                 identity=Identity(self.name, self._starts, "simulated", ["api", "engine"]),
             )

@@ -122,9 +122,10 @@ async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
     await working
     await asyncio.sleep(LIMITS.recovery + 0.5)
     history.operations, history.receipts = clients.operations, target.receipts
+    history.completions = target.completions
     history.checked_at = server.now.timestamp()
     read_all(connection, history)
-    seen = msgspec.json.encode([history.receipts, history.rows, history.operations])
+    seen = msgspec.json.encode([history.receipts, history.rows, history.operations, history.completions])
     return Played(seed, judge(history), history, server.statements, hashlib.sha256(seen).hexdigest())
 
 

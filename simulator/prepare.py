@@ -10,8 +10,9 @@ from countwheel.store import migrate
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 from simulator.database import SEARCH_PATH, VIRTUAL_TIME
-from simulator.node import SECRET_KEY, SimChance
+from simulator.node import SimChance
 from simulator.play import BEGAN
+from simulator.target import SECRET_KEY
 
 
 def prepare(dsn: str) -> None:

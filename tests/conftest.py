@@ -1,9 +1,12 @@
 """Fixtures: one embedded PostgreSQL a session, a database of its own for each test, a whole server on request."""
 
 import asyncio
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,54 @@ settings.register_profile("countwheel", deadline=None, max_examples=100)
 settings.load_profile("countwheel")
 
 _REPORT = "report"
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session a folder of its own, which goes with it. (Another session that ends may take away one of
+    pytest's own.)
+    """
+    if not hasattr(config, "workerinput") and config.option.basetemp is None:
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="countwheel-pytest-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker's share begin with something that takes long, if there is any; what is `alone` comes last. (One
+    that waits to be alone keeps every other waiting: it should not have to wait for what takes long.)
+    """
+    takes_long = [item for item in items if item.get_closest_marker("long") or item.get_closest_marker("background")]
+    others = [item for item in items if item not in takes_long]
+    others.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    share = len(items) // getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    for number, item in enumerate(takes_long):
+        others.insert(number * share, item)
+    items[:] = others
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run tests beside each other (`pytest -n`), one that is marked `alone` with none beside it but the background."""
+    if item.get_closest_marker("background"):
+        return (yield)
+    with _locked(HERE / "conftest.py", fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
+        return (yield)
+
+
+@contextmanager
+def _locked(path: Path, kind: int) -> Iterator[None]:
+    """Hold a lock on a file for reading or writing. Whoever asks first gets it first: the folder is the turnstile."""
+    turnstile, lock = os.open(path.parent, os.O_RDONLY), os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(lock, kind)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        yield
+    finally:
+        os.close(lock)
+        os.close(turnstile)
 
 
 @pytest.fixture

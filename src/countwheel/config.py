@@ -16,6 +16,7 @@ PREFIX = "COUNTWHEEL_"
 
 _LOOPBACK = "127.0.0.0/8,::1/128"
 _SECRET_KEY_BYTES = 32
+_SECRET_KEY_FILE = "secret_key_file"  # noqa: S105 (a setting's name)
 
 
 class SettingError(ValueError):
@@ -77,6 +78,8 @@ def read_settings(environment: Mapping[str, str], *, development: bool) -> Setti
         for name, value in environment.items()
         if name.startswith(PREFIX) and name not in {f"{PREFIX}CONFIG", f"{PREFIX}URL"}
     }
+    if key_file := given.pop(_SECRET_KEY_FILE, ""):
+        given["secret_key"] = _read_secret_key(key_file, given.get("secret_key", ""))
     if development:
         given = {"allowed_networks": _LOOPBACK, "allow_http_targets": "true"} | given
     known = {entry.name for entry in fields(Settings)} - {"unknown"}
@@ -92,6 +95,17 @@ def _from_file(path: str) -> dict[str, str]:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"COUNTWHEEL_CONFIG: cannot read {path}: {error}") from error
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in document.items()}
+
+
+def _read_secret_key(path: str, given: str) -> str:
+    """Return the key that stands in a file, as orchestrators mount secrets. Raises `SettingError`."""
+    variable = PREFIX + _SECRET_KEY_FILE.upper()
+    if given:
+        raise SettingError(f"{variable}: {PREFIX}SECRET_KEY is set too; give one of the two")
+    try:
+        return Path(path).expanduser().read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{variable}: cannot read {path}: {error}") from error
 
 
 def _convert(name: str, text: str) -> object:

@@ -27,8 +27,10 @@ from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
 from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.auth import bootstrap
+from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
+from countwheel.auth.target_tokens import JobTokens
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import SettingError, Settings
@@ -167,7 +169,8 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL, or use `countwheel dev`")
     if not settings.secret_key:
         raise CannotStartError(
-            "COUNTWHEEL_SECRET_KEY is not set: make one with `openssl rand -base64 32` and keep it safe"
+            "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
+            "make a key with `openssl rand -base64 32` and keep it safe"
         )
     listener = _listen(settings)
     stop = _stop_signal()
@@ -318,18 +321,20 @@ async def server(
     clock, chance = SystemClock(), SystemChance()
     guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
     sender = AiohttpSender(guard, connections=settings.concurrency)
-    engine = Engine(_engine_parts(settings, database, sealer, sender, roles=roles, owns_database=owns_database))
+    await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
+    keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
+    tokens = JobTokens(settings.issuer_url, keys, chance)
+    engine = Engine(_engine_parts(settings, database, sealer, sender, tokens, roles=roles, owns_database=owns_database))
     on_engine(engine)
     # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
     database_clock = DatabaseClock(engine.database_time, clock)
-    await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
-    keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
     async with _database(database.dsn, "api", _API_CONNECTIONS) as api_database:
         parts = ApiParts(
             database=api_database,
             clock=database_clock,
             chance=chance,
+            sealer=sealer,
             contract=load_contract(),
             issuer=Issuer(
                 settings.issuer_url,
@@ -341,6 +346,7 @@ async def server(
             ),
             verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock),
             target_refusal=guard.url_refusal,
+            callbacks=_callback_tokens(settings, sealer),
             creator=JobCreator(api_database),
             busy=BusyMinutes(api_database, database_clock, settings.busy_minute_runs),
             settings=ApiSettings(
@@ -367,6 +373,7 @@ def _engine_parts(
     database: Database,
     sealer: Sealer,
     sender: AiohttpSender,
+    tokens: JobTokens,
     *,
     roles: Sequence[str],
     owns_database: bool,
@@ -377,6 +384,8 @@ def _engine_parts(
         chance=SystemChance(),
         sender=sender,
         sealer=sealer,
+        tokens=tokens,
+        callbacks=_callback_tokens(settings, sealer),
         settings=EngineSettings(
             lease_seconds=settings.lease_seconds,
             lease_margin_seconds=settings.lease_seconds / 6,
@@ -395,6 +404,10 @@ def _engine_parts(
             process_started=process_started(os.getpid()),
         ),
     )
+
+
+def _callback_tokens(settings: Settings, sealer: Sealer) -> CallbackTokens:
+    return CallbackTokens(sealer.derive_key(KEY_PURPOSE), settings.issuer_url)
 
 
 async def _dev_client(settings: Settings, database: Database, sealer: Sealer, data_dir: Path) -> Credentials:

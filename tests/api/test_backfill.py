@@ -100,19 +100,21 @@ async def test_a_backfill_and_the_schedule_do_not_wait_for_each_other(node: Node
 
 
 async def test_what_cannot_be_backfilled_is_refused(node: Node) -> None:
-    """E2: the future, a range that is none, too many runs; a paused job and one that is not there."""
+    """E2: the future, a range that is none; too many runs of this job; a paused job and one that is not there."""
     job = await node.api.create(schedule_recurring="* * * * *", job_url=NOWHERE)
     tomorrow = soon(86_400)
     for wish, pointer in (
         ({"to": tomorrow}, "#/to"),
         ({"to": "2026-02-01T00:00:00Z"}, "#/to"),
-        ({"to": "2026-03-03T00:00:00Z"}, "#/to"),
         ({"from": "yesterday"}, "#/from"),
         ({"only": "some"}, "#/only"),
         ({"overlap": "skip"}, "#/overlap"),
     ):
         answer = await backfill(node, job, **wish)
         assert (answer.status, [fault["pointer"] for fault in answer.json["errors"]]) == (400, [pointer]), wish
+    for too_long, limit in (({"to": "2026-03-03T00:00:00Z"}, "1000 "), ({"from": "1970-01-01T00:00:00Z"}, "100000 ")):
+        answer = await backfill(node, job, **too_long)
+        assert (answer.status, limit in answer.json["detail"]) == (409, True), too_long
     await node.api.call("POST", f"/v1/jobs/{job['job_id']}/pause")
     assert (await backfill(node, job)).status == 409
     assert (await backfill(node, {"job_id": uuid4()})).status == 404

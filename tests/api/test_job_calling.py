@@ -21,6 +21,13 @@ async def test_what_was_said_is_shown_kept_changed_and_taken_away(node: Node) ->
     assert versions[-1]["job"]["flow"] == "partner"
 
 
+async def test_a_value_that_sounds_like_a_secret_is_warned_of(node: Node) -> None:
+    """It is taken as it is, and the 201 says that it can be read, and what to do."""
+    headers = {"X-Api-Key": "k", "X-Env": "prod"}
+    job = await node.api.create(schedule_oneoff=soon(3600), job_url="http://127.0.0.1/hook", headers=headers)
+    assert [warning.split(":")[0] for warning in job["warnings"]] == ["header x-api-key"]
+
+
 async def test_e2_every_fault_is_named_at_once(node: Node) -> None:
     """A reserved header, a method without its URL, an authorization of no kind, and a target that is none."""
     body = {

@@ -48,7 +48,26 @@ async def test_a_one_off_time_is_shown_too(node: Node) -> None:
     """Local time, and the instant that it means."""
     body = {"schedule_oneoff": "2190-07-01T09:00:00", "timezone": "Europe/Berlin"}
     answer = (await node.api.call("POST", PATH, body)).json
-    assert (answer["meaning"], answer["fires"][0]["at"]) == ("once", "2190-07-01T07:00:00.000Z")
+    assert answer["meaning"] == "once, at 2190-07-01 09:00:00 by the clock of Europe/Berlin"
+    assert (answer["fires"][0]["at"], answer["fires"][0]["note"]) == ("2190-07-01T07:00:00.000Z", None)
+
+
+@pytest.mark.parametrize(
+    ("local", "place", "at", "note", "change", "effect"),
+    [
+        ("2190-03-28T02:30:00", "Europe/Berlin", "2190-03-28T01:00:00.000Z", "shifted", "2190-03-28T01:00:00.000Z",
+         "2190-03-28 02:30:00 does not exist: it runs right after the gap"),
+        ("2190-10-31T02:30:00.25", "Europe/Berlin", "2190-10-31T00:30:00.250Z", "first of two",
+         "2190-10-31T01:00:00.000Z", "2190-10-31 02:30:00 comes twice: it runs the first time"),
+    ],
+)  # fmt: skip
+async def test_a_one_off_time_is_marked_where_the_clocks_are_changed(
+    node: Node, *, local: str, place: str, at: str, note: str, change: str, effect: str
+) -> None:
+    """C5: local time that a change leaves out, or brings twice, says so before the job is there."""
+    answer = (await node.api.call("POST", PATH, {"schedule_oneoff": local, "timezone": place})).json
+    assert [(fire["at"], fire["note"]) for fire in answer["fires"]] == [(at, note)]
+    assert answer["clock_changes"] == [{"at": change, "effect": effect}]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ async def test_a_run_is_called_once_and_its_record_stays(node: Node, receiver: W
     found = await node.api.run_when(job, "SUCCEEDED")
     assert found.keys() >= RUN_FIELDS
     assert (found["attempt"], found["http_status"], found["error"], found["trigger"]) == (1, 200, None, "schedule")
-    assert found["attempts"] == []
+    (attempt,) = found["attempts"]
+    assert (attempt["attempt"], attempt["http_status"], attempt["error"]) == (1, 200, None)
+    assert (attempt["started_at"], attempt["finished_at"]) == (found["started_at"], found["finished_at"])
     assert found["started_at"] >= found["scheduled_for"]
     assert found["lateness_ms"] >= 0
     (call,) = receiver.calls

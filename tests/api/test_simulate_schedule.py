@@ -21,9 +21,11 @@ async def test_p1_p2_an_outage_is_foretold(node: Node) -> None:
     """By default the latest that was missed runs, and the others stand in one row; with fire_all each has its turn."""
     answer = await node.api.call("POST", PATH, STORY)
     assert answer.status == 200
+    assert answer.json["runs"] == sorted(answer.json["runs"], key=lambda run: run["scheduled_for"])
     (dropped,) = [run for run in answer.json["runs"] if run["status"] == "SKIPPED"]
     assert (dropped["scheduled_for"], dropped["occurrences"]) == ("2026-01-01T01:10:00.000Z", 17)
     assert "fire_latest" in dropped["reason"]
+    assert answer.json["complete"]
     assert {status: count for status, count in answer.json["totals"].items() if count} == {
         "SUCCEEDED": 19,
         "SKIPPED": 17,
@@ -40,6 +42,7 @@ async def test_a_story_without_an_end_is_bounded(node: Node) -> None:
     answer = await node.api.call("POST", PATH, body)
     assert answer.status == 200
     assert 0 < len(answer.json["runs"]) <= 5_000
+    assert not answer.json["complete"]
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,18 @@ async def test_cron_says_what_an_expression_means_and_when_it_fires() -> None:
     assert explained.output == "every 7 minutes of hour 9, every day, by the clock of Europe/Berlin\n"
     assert "warning: minute */7 starts anew at 0" in explained.errors
     shown = await run_command(
-        *("cron", "next", "30 2 * * *", "--timezone", "Europe/Berlin", "--from", "2026-03-28T12:00:00Z", "--count", "2")
+        *("cron", "next", "30 2 * * *", "--timezone", "Europe/Berlin", "--from", "2026-03-28T12:00:00Z"),
+        *("--count", "2"),
+        TZ="Asia/Kolkata",
     )
     assert shown.output.splitlines() == [
-        "Sun 2026-03-29 03:00:00+02:00  2026-03-29T01:00:00Z  shifted",
-        "Mon 2026-03-30 02:30:00+02:00  2026-03-30T00:30:00Z",
+        "Sun 2026-03-29 03:00:00+02:00  Sun 2026-03-29 06:30:00+05:30  2026-03-29T01:00:00Z  shifted",
+        "Mon 2026-03-30 02:30:00+02:00  Mon 2026-03-30 06:00:00+05:30  2026-03-30T00:30:00Z",
     ]
+    asked = await run_command("cron", "next", "@daily", "--count", "1", "--display-timezone", "America/New_York")
+    assert asked.output.split()[5] in {"19:00:00-05:00", "20:00:00-04:00"}
+    nowhere = await run_command("cron", "next", "@daily", "--display-timezone", "Mars/Olympus")
+    assert (nowhere.code, "not an IANA time zone" in nowhere.errors) == (2, True)
     assert "clock change 2026-03-29T01:00:00Z: 2026-03-29 02:30:00 does not exist" in shown.errors
     refused = await run_command("cron", "explain", "61 * * * *")
     assert (refused.code, refused.output) == (2, "")
@@ -232,7 +238,7 @@ def pids_listening(port: int) -> set[int]:
     ("arguments", "environment", "named"),
     [
         (["serve"], {}, "COUNTWHEEL_DATABASE_URL is not set"),
-        (["serve"], {"COUNTWHEEL_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "COUNTWHEEL_SECRET_KEY is not set"),
+        (["serve"], {"COUNTWHEEL_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "neither COUNTWHEEL_SECRET_KEY nor"),
         (["serve"], {"COUNTWHEEL_SECRET_KEY": "short"}, "COUNTWHEEL_SECRET_KEY"),
         (["db", "status"], {}, "COUNTWHEEL_DATABASE_URL is not set"),
         (["db", "migrate"], {"COUNTWHEEL_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "PostgreSQL"),

@@ -84,12 +84,29 @@ _KEYED = {"POST /v1/jobs", "POST /v1/jobs/{jobId}/run/", "POST /v1/jobs/{jobId}/
 
 
 def _leave_out_what_must_exist(body) -> None:
-    """Which calendars there are and which tokens were given out, no schema can say: others are refused."""
-    if isinstance(body, dict):
-        body.pop("page_token", None)
-    exclude = body.get("exclude") if isinstance(body, dict) else None
+    """Which calendars and secrets there are and which tokens were given out, no schema can say: others are refused."""
+    if not isinstance(body, dict):
+        return
+    body.pop("page_token", None)
+    exclude = body.get("exclude")
     if isinstance(exclude, dict) and exclude.pop("calendars", None) is not None:
         exclude.setdefault("weekdays", ["SUN"])
+    if isinstance(body.get("headers"), dict):
+        body["headers"] = {name.lower(): "x" for name in body["headers"]}  # in lower case none is given twice
+    authorization = body.get("authorization")
+    if isinstance(authorization, dict) and "secret" in authorization:
+        body["authorization"] = {"type": "oidc", "audience": "https://target.example"}
+
+
+def _put_in_order(body) -> None:
+    """Of two lengths of time the one must not be longer than the other, which no schema can say either."""
+    for group, shorter, longer in (
+        ("retry", "first_delay_seconds", "max_delay_seconds"),
+        ("callback", "heartbeat_seconds", "deadline_seconds"),
+    ):
+        said = body.get(group) if isinstance(body, dict) else None
+        if isinstance(said, dict) and shorter in said and longer in said and said[shorter] > said[longer]:
+            del said[shorter]
 
 
 @schemathesis.hook
@@ -100,6 +117,7 @@ def before_call(context, case, kwargs) -> None:
     del context, kwargs
     if case.meta.generation.mode.is_positive:
         _leave_out_what_must_exist(case.body)
+        _put_in_order(case.body)
     if case.operation.label in _KEYED and case.meta.generation.mode.is_positive:
         if "Idempotency-Key" in (case.headers or {}):
             case.headers["Idempotency-Key"] = str(uuid4())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from countwheel.clock import SystemClock
-from countwheel.delivery.request import Delivery, build_call
+from countwheel.delivery.request import Credentials, Delivery, build_call
 from countwheel.delivery.signing import SECRET_BYTES, format_secret, parse_secret
 
 secrets = st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
@@ -33,7 +33,8 @@ def delivery(body: bytes, **changes) -> Delivery:
 
 
 def headers_of(body: bytes, keys: list[bytes], **changes) -> dict[str, str]:
-    return dict(build_call(delivery(body, **changes), secrets=keys, now=SystemClock().now(), user_agent="x").headers)
+    now = SystemClock().now()
+    return dict(build_call(delivery(body, **changes), Credentials(keys), now=now, user_agent="x").headers)
 
 
 @given(secrets, st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3))

@@ -9,8 +9,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_an_ended_run_stays_as_it_ended() -> None:
-    """No way leads out of an end, but a person's decision to send again what nobody knows the outcome of."""
-    assert {status for status, ways in TRANSITIONS.items() if not ways} == ENDED - {RunStatus.UNKNOWN}
+    """No way leads out of an end, but a person's decision to send a dead letter again."""
+    assert {status for status, ways in TRANSITIONS.items() if not ways} == ENDED - {RunStatus.UNKNOWN, RunStatus.FAILED}
+    assert TRANSITIONS[RunStatus.FAILED] == {RunStatus.RETRYING, RunStatus.SCHEDULED}
     assert TRANSITIONS[RunStatus.UNKNOWN] == {RunStatus.RETRYING}
     assert TRANSITIONS.keys() == set(RunStatus)
 

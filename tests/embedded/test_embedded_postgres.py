@@ -151,18 +151,15 @@ async def test_an_orphan_is_asked_to_end(tmp_path: Path, make) -> None:
     assert successor.pid != pid
 
 
-async def test_a_dead_postmaster_is_started_again(tmp_path: Path, make, progress: list[str]) -> None:
-    """Supervision: after kill -9 of PostgreSQL itself it comes back with everything that was committed."""
-    postgres = make(tmp_path)
-    dsn = await postgres.start()
-    ask(dsn, "CREATE TABLE kept AS SELECT 7 AS n")
+async def kill_and_see_it_back(postgres: EmbeddedPostgres, dsn: str) -> None:
+    """Kill PostgreSQL itself under its supervisor, and return when it answers again."""
     supervisor = asyncio.create_task(postgres.supervise())
     try:
         os.kill(postgres.pid, signal.SIGKILL)
 
         async def is_back() -> bool:
             try:
-                return ask(dsn, "SELECT n FROM kept") == [(7,)]
+                return ask(dsn, "SELECT 1") == [(1,)]
             except psycopg.OperationalError:
                 return False
 
@@ -170,7 +167,36 @@ async def test_a_dead_postmaster_is_started_again(tmp_path: Path, make, progress
     finally:
         supervisor.cancel()
         await asyncio.gather(supervisor, return_exceptions=True)
+
+
+async def test_a_dead_postmaster_is_started_again(tmp_path: Path, make, progress: list[str]) -> None:
+    """Supervision: after kill -9 of PostgreSQL itself it comes back with everything that was committed."""
+    postgres = make(tmp_path)
+    dsn = await postgres.start()
+    ask(dsn, "CREATE TABLE kept AS SELECT 7 AS n")
+    await kill_and_see_it_back(postgres, dsn)
+    assert ask(dsn, "SELECT n FROM kept") == [(7,)]
     assert any("starting it again" in line for line in progress)
+
+
+async def test_a_start_that_the_machine_refuses_is_tried_again(
+    tmp_path: Path, make, progress: list[str], monkeypatch
+) -> None:
+    """A full disk, or no more processes, when PostgreSQL is to be started again: the supervisor goes on."""
+    postgres = make(tmp_path)
+    dsn = await postgres.start()
+    ways = iter((full_disk, postgres._start_child))
+
+    async def start_child() -> None:
+        await next(ways)()
+
+    monkeypatch.setattr(postgres, "_start_child", start_child)
+    await kill_and_see_it_back(postgres, dsn)
+    assert any("could not be started: [Errno 28]" in line for line in progress)
+
+
+async def full_disk() -> None:
+    raise OSError(28, "No space left on device")
 
 
 async def test_an_interrupted_initdb_is_made_anew(tmp_path: Path, make) -> None:

@@ -25,6 +25,7 @@ class Waiting:
         self.ready_since = ready_since
 
 
+@pytest.mark.alone
 async def test_a_flood_of_one_tenant_delays_no_other(dsn: str) -> None:
     """Scenario "one dead or slow target fills all slots": six thousand calls of one tenant to a slow target are under
     way and waiting; each run of another tenant is called within a second of its time.

@@ -74,7 +74,7 @@ async def test_a_rate_holds_over_all_nodes_and_for_no_other_target(dsn: str) -> 
         assert most_in_a_second(paced) <= 55
         numbers = [json.loads(call.body)["number"] for call in paced]
         assert sorted(numbers) == list(range(1, 201))
-        assert max(abs(place + 1 - number) for place, number in enumerate(numbers)) <= 10, "a slot given up costs a few"
+        assert max(abs(place + 1 - number) for place, number in enumerate(numbers)) <= 25, "a slot given up costs a few"
         lateness = [(await node.api.run_when(job, "SUCCEEDED"))["lateness_ms"] for job in quick]
         assert sorted(lateness)[len(lateness) // 2] < 100, lateness
 

@@ -53,6 +53,7 @@ class Crash:
     running_again_at: datetime
 
 
+@pytest.mark.alone
 async def test_two_thousand_runs_survive_three_kills(tmp_path: Path, report_line: Callable[[str], None]) -> None:
     """Every run reaches the receiver; every receipt beyond a run's first is explained by a crash. A repeat without
     faults gives exactly one receipt for each.

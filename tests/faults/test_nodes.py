@@ -4,6 +4,8 @@ import asyncio
 import signal
 from typing import Any
 
+import pytest
+
 from countwheel.testing import Reply, WebhookReceiver
 from harness import Node, ServeNode, eventually, running_node, serve_node, soon
 
@@ -60,7 +62,7 @@ async def test_a_node_paused_past_its_lease_drops_what_it_holds(dsn: str, receiv
             after = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url + "/after")
             await node.api.run_when(after, "SUCCEEDED")
         assert [call.path for call in receiver.calls] == ["/hook/before", "/hook", "/hook/after"]
-        (lost,) = taken_over["attempts"]
+        lost, _succeeded = taken_over["attempts"]
         assert "lost" in lost["error"]
         assert (lost["fence"], receiver.calls[1].headers["countwheel-fence"]) == (1, "3")
 
@@ -86,7 +88,7 @@ async def test_a_node_paused_in_a_call_cannot_overwrite_its_successor(dsn: str, 
         first, second = receiver.calls
         assert first.run_id == second.run_id
         assert [call.headers["countwheel-fence"] for call in (first, second)] == ["1", "3"]
-        assert [attempt["fence"] for attempt in ended["attempts"]] == [1]
+        assert [attempt["fence"] for attempt in ended["attempts"]] == [1, 3]
 
 
 async def test_a_killed_node_is_survived_by_its_peer(dsn: str, receiver: WebhookReceiver) -> None:
@@ -104,12 +106,13 @@ async def test_a_killed_node_is_survived_by_its_peer(dsn: str, receiver: Webhook
         async with serve_node(dsn):
             for job in [*jobs, waiting]:
                 ended = await node.api.run_when(job, "SUCCEEDED")
-                assert ["lost" in attempt["error"] for attempt in ended["attempts"]] == [True]
+                assert ["lost" in (attempt["error"] or "") for attempt in ended["attempts"]] == [True, False]
         received = receiver.calls_by_run()
         assert [received[job["next_run"]["run_id"]] for job in jobs] == [2] * 5
         assert received[waiting["next_run"]["run_id"]] == 1
 
 
+@pytest.mark.alone
 async def test_a_stopping_node_hands_over_what_it_has_not_sent(dsn: str, receiver: WebhookReceiver) -> None:
     """SIGTERM: exit code 0, the claim is free at once, the peer calls on time, and no attempt is counted for it."""
     async with serve_node(dsn) as stopping, running_node(dsn) as node:
@@ -121,6 +124,6 @@ async def test_a_stopping_node_hands_over_what_it_has_not_sent(dsn: str, receive
             stopping.send(signal.SIGTERM)
             assert await stopping.end() == 0
             ended = await node.api.run_when(job, "SUCCEEDED")
-        assert (ended["attempt"], ended["attempts"]) == (1, [])
+        assert (ended["attempt"], len(ended["attempts"])) == (1, 1)
         assert ended["lateness_ms"] < 1000
         assert len(receiver.calls) == 1

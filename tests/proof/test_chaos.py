@@ -6,6 +6,8 @@ import pytest
 
 from chaos.round import RoundPlan, play
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.timeout(400)
 async def test_a_round_of_chaos_keeps_every_promise(report_line: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checker import cron
-from checker.history import Attempt, Fault, History, Job, Live, Operation, Receipt, Row, Schedule, load
+from checker.history import Attempt, Completion, Fault, History, Job, Live, Operation, Receipt, Row, Schedule, load
 from checker.report import judge
 from countwheel.domain.schedule import parse_recurring
 
@@ -266,3 +266,36 @@ def test_the_two_readings_of_cron_agree(fields: tuple[str, str], offset: int) ->
         expected.append(int(step.timestamp() * 1000))
         step = ours.next_after(step)
     assert list(cron.instants(expression, start * 1000, (start + 300) * 1000)) == expected
+
+
+def taken_over(history: History, **changes) -> Completion:
+    """Make the last run one that its target took over, and completed later: as it must be."""
+    sent = history.receipts[-1]
+    sent.answer = "202"
+    fields = {"fence": 1, "said": "SUCCEEDED", "invoked_at": T0 + 5.005, "answered_at": T0 + 5.006, "answer": "ok"}
+    said = Completion("o", sent.run_id, **(fields | changes))
+    history.completions.append(said)
+    return said
+
+
+def test_a_run_that_its_target_completed_passes(history: History) -> None:
+    """202, and SUCCEEDED by its word."""
+    taken_over(history)
+    assert judge(history).passed, judge(history).text()
+
+
+def test_a_202_alone_is_no_success(history: History) -> None:
+    """SUCCEEDED on record, and nobody has said so."""
+    taken_over(history)
+    history.completions.clear()
+    assert "record truth" in judge(history).text()
+
+
+def test_a_completed_run_is_not_sent_again(history: History) -> None:
+    """An acknowledged completion is on record, and final."""
+    taken_over(history)
+    history.rows[4] = row("o", 5, "CANCELED", error="by nobody")
+    assert "SUCCEEDED acknowledged, and CANCELED" in judge(history).text()
+    history.rows[4] = row("o", 5, fence=2)
+    history.receipts.append(receipt("o", 5, fence=2, late=3))
+    assert "after its completion" in judge(history).text()

@@ -9,6 +9,8 @@ from chaos.failover import play_failover
 from chaos.stage import LEASE_SECONDS
 from checker.history import Limits
 
+pytestmark = pytest.mark.alone
+
 Report = Callable[[str], None]
 
 ON_ANY_MACHINE = Limits(lease=LEASE_SECONDS, punctual=1.0)

@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from chaos.edits import play_edits
+
+pytestmark = pytest.mark.alone
 
 
 async def test_no_change_leaves_a_ghost_run_or_loses_a_plan(report_line: Callable[[str], None]) -> None:

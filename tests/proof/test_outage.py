@@ -27,7 +27,7 @@ def told(row: Row) -> tuple[object, ...]:
 def test_p1_p2_the_ledger_is_what_was_foretold(virtual: str, misfire: Misfire, overlap: Overlap) -> None:
     """The engine's own code on real PostgreSQL and virtual time, killed for three hours, against what was foretold."""
     schedule = parse_recurring("*/5 * * * *", None, terms=Terms(misfire=misfire, overlap=overlap))
-    foretold = sorted(map(told, simulate(schedule, SCENARIO)))
+    foretold = sorted(map(told, simulate(schedule, SCENARIO).rows))
     job = {
         "job_url": "http://target.test/", "schedule_recurring": schedule.expression, "misfire": misfire.value,
         "overlap": overlap.value,
@@ -43,7 +43,7 @@ def test_p2_the_policies_differ() -> None:
     ran = {}
     for misfire in Misfire:
         terms = Terms(misfire=misfire, overlap=Overlap.ALLOW)
-        rows = simulate(parse_recurring("*/5 * * * *", None, terms=terms), SCENARIO)
+        rows = simulate(parse_recurring("*/5 * * * *", None, terms=terms), SCENARIO).rows
         ran[misfire] = sum(row.status is RunStatus.SUCCEEDED for row in rows)
     assert ran[Misfire.FIRE_ALL] > ran[Misfire.FIRE_LATEST] > 0
     assert ran[Misfire.SKIP] == ran[Misfire.FIRE_LATEST] - 1

@@ -106,3 +106,33 @@ async def test_a_claim_takes_only_what_is_due_and_free(database: Database, claim
         await connection.execute("UPDATE runs SET due_at = now() + interval '2 s'")
         assert await runs.claim(connection, node_id=PEER, look_ahead_seconds=0.5, size=8) == []
         assert (await runs.claim(connection, node_id=PEER, look_ahead_seconds=3, size=8))[0].fence == claimed.fence + 1
+
+
+async def test_what_waits_waits_on_while_it_looks_again(database: Database, claimed: ClaimedRun) -> None:
+    """A run that waits says so, claimed for another look or not, until no earlier run is alive or it is sent."""
+    async with database.connection() as connection:
+
+        async def is_waiting() -> bool:
+            cursor = await connection.execute("SELECT waiting FROM runs WHERE run_id = %s", [UUID(int=2**128 - 1)])
+            row = await cursor.fetchone()
+            return bool(row and row[0])
+
+        await connection.execute(
+            "INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at) "
+            "SELECT job_id, %s, tenant_id, 0, trigger, 'SCHEDULED', scheduled_for, due_at FROM runs",
+            [UUID(int=2**128 - 1)],
+        )
+        later = await _claim(connection, LOST)
+        assert not await is_waiting()
+        await runs.let_wait(connection, HeldRun(later.job_id, later.run_id, later.fence), 0)
+        assert await is_waiting()
+        later = await _claim(connection, LOST)
+        assert await is_waiting()
+        await runs.mark_running(connection, [RunningRun(later.job_id, later.run_id, later.fence, NOW)])
+        assert not await is_waiting()
+        await runs.retry(connection, [_retried(later)], node_id=LOST)
+        later = await _claim(connection, LOST)
+        await runs.let_wait(connection, HeldRun(later.job_id, later.run_id, later.fence), 0)
+        await runs.finish(connection, [_finished(claimed)])
+        await _claim(connection, LOST)
+        assert not await is_waiting()

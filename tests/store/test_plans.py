@@ -45,7 +45,10 @@ FILL = f"""
 def filled(cluster: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
     """A database with 100,000 live runs: a tenth is due, a twentieth is held, a third
     is in three lanes, among them the earliest. Tests leave it as it is."""
-    with fresh_database(cluster) as dsn, psycopg.connect(dsn, autocommit=True, options=SESSION_OPTIONS) as connection:
+    with (
+        fresh_database(cluster) as dsn,
+        psycopg.connect(dsn, autocommit=True, options=SESSION_OPTIONS) as connection,
+    ):
         connection.execute("ALTER TABLE runs SET (autovacuum_enabled = off)")
         connection.execute("ALTER TABLE jobs SET (autovacuum_enabled = off)")
         if request.param == "with statistics of an empty table":
@@ -135,6 +138,9 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
         "traces": [None] * count,
         "error_classes": [None] * count,
         "response_headers": [None] * count,
+        "fingerprints": [None] * count,
+        "targets": [None] * count,
+        "completions": [None] * count,
     }
 
 
@@ -174,7 +180,10 @@ def test_the_finish_finds_its_rows_by_key(filled: psycopg.Connection, size: int)
     check(generic_plan(filled, text), expected)
 
 
-@pytest.mark.parametrize("name", ["retry", "release", "mark_running", "set_aside", "put_lane"])
+@pytest.mark.parametrize(
+    "name",
+    ["retry", "release", "mark_running", "set_aside", "put_lane", "accept", "try_again", "heartbeat"],
+)
 def test_other_writes_to_held_runs_find_them_by_key(filled: psycopg.Connection, name: str) -> None:
     """As the finish does."""
     check(generic_plan(filled, query(name)), {"runs": {"runs_pkey"}})
@@ -214,6 +223,16 @@ def test_what_is_under_way_is_counted_by_its_own_index(filled: psycopg.Connectio
     assert sum(scan.rows_visited for scan in scans) == held > 0
 
 
+def test_looking_after_accepted_runs_reads_those_that_are_overdue(filled: psycopg.Connection) -> None:
+    """Nothing is read where nothing is overdue; a completion finds its run by its key."""
+    text = query("lock_overdue", size=200)
+    overdue = custom_plan(filled, text, {})
+    assert [scan.index for scan in overdue if scan.table == "runs"] == ["runs_overdue"]
+    assert sum(scan.rows_visited for scan in overdue) == 0
+    check(generic_plan(filled, text), {"runs": {"runs_overdue"}, "jobs": {"jobs_pkey"}})
+    check(generic_plan(filled, query("lock_for_completion")), {"runs": {"runs_pkey"}, "jobs": {"jobs_pkey"}})
+
+
 def test_the_jobs_of_a_calendar_are_found_by_its_name(filled: psycopg.Connection) -> None:
     """A change of a calendar reads the jobs that name it, however many others there are."""
     for name in ("find_jobs_behind", "names_calendar"):
@@ -229,3 +248,91 @@ def test_the_runs_of_a_minute_are_counted_by_their_tenant_and_time(filled: psyco
     scans = custom_plan(filled, query("count_due"), parameters)
     assert {scan.index for scan in scans} == {"runs_due_by_tenant"}
     assert sum(scan.rows_visited for scan in scans) == 0
+
+
+DAYS, A_DAY = 10, 10_000
+LEDGER = f"""
+    INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
+        attempt, lost_attempts, fence, http_status, error, fingerprint)
+    SELECT md5('job' || n % 100)::uuid, md5('run' || n)::uuid, md5('tenant')::uuid, 'manual',
+        CASE WHEN failed THEN 'FAILED' ELSE 'SUCCEEDED' END, moment, moment, moment, moment, 1, 0, 1, 200,
+        CASE WHEN failed THEN 'x' END, CASE WHEN failed THEN '0123456789abcdef' END
+    FROM (
+        SELECT n, n % 4 = 0 AS failed,
+            date_trunc('milliseconds', now()) - ({DAYS * A_DAY} - n) * interval '{DAYS} days' / {DAYS * A_DAY} AS moment
+        FROM generate_series(1, {DAYS * A_DAY}) AS n
+    ) AS made;
+    INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, timeout_seconds,
+        max_attempts, created_at, updated_at)
+    SELECT md5('job' || n)::uuid, md5('tenant')::uuid, 'ACTIVE', '2027-01-01T00:00:00Z', 'http://127.0.0.1/',
+        '127.0.0.1', '{{}}', 30, 5, now(), now()
+    FROM generate_series(0, 99) AS n;
+"""
+ANY = {"job_id": None, "target": None, "trigger": None, "fingerprint": None, "error_class": None, "labels": []}
+ENDED = ANY | {
+    "tenant_id": TENANT,
+    "statuses": ["FAILED", "UNKNOWN"],
+    "finished_after": datetime(1, 1, 1, tzinfo=UTC),
+    "finished_before": datetime(9999, 12, 31, tzinfo=UTC),
+    "show_deleted": False,
+    "limit": 51,
+}
+"""What a first page of dead letters asks."""
+
+
+@pytest.fixture(scope="module")
+def ledger(cluster: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    """A ledger of ten days in daily partitions, a quarter of it failures."""
+    with fresh_database(cluster) as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        for ago in range(2, DAYS + 2):
+            row = connection.execute(
+                "SELECT (now() AT TIME ZONE 'UTC')::date - %s, (now() AT TIME ZONE 'UTC')::date - %s", [ago, ago - 1]
+            ).fetchone()
+            assert row is not None
+            connection.execute(
+                f"CREATE TABLE run_history_ago{ago} PARTITION OF run_history "
+                f"FOR VALUES FROM ('{row[0]}T00:00:00Z') TO ('{row[1]}T00:00:00Z')"
+            )
+        connection.execute(LEDGER)
+        connection.execute("ANALYZE run_history, jobs")
+        yield connection
+
+
+def of_the_ledger(scans: list[Scan]) -> list[Scan]:
+    return [scan for scan in scans if scan.table.startswith("run_history")]
+
+
+def test_a_page_of_dead_letters_reads_no_more_than_itself(ledger: psycopg.Connection) -> None:
+    """By the index of what did not succeed, newest first, with one entry of each partition beside: 25,000 are there."""
+    before = {"before": ENDED["finished_before"], "before_id": UUID(int=(1 << 128) - 1)}
+    scans = of_the_ledger(custom_plan(ledger, query("list_ended"), ENDED | before))
+    assert all("status" in (scan.index or "") and "Index" in scan.kind for scan in scans), scans
+    assert sum(scan.rows_visited for scan in scans) <= 51 + 2 * 20
+
+
+def test_a_bite_of_a_redrive_reads_no_more_than_itself(ledger: psycopg.Connection) -> None:
+    """First end first; by fingerprint, too."""
+    place = {"horizon": ENDED["finished_before"], "after": ENDED["finished_after"], "after_id": UUID(int=0)}
+    for narrow in ({}, {"fingerprint": "0123456789abcdef"}):
+        scans = of_the_ledger(custom_plan(ledger, query("find_dead_letters"), ENDED | place | narrow))
+        assert all("Index" in scan.kind and scan.index for scan in scans), scans
+        assert sum(scan.rows_visited for scan in scans) <= 51 + 2 * 20
+
+
+def test_a_span_with_what_succeeded_reads_that_span(ledger: psycopg.Connection) -> None:
+    """No index has them; the block ranges and the partitions of the other nine days are left alone."""
+    until = datetime.now(UTC)  # noqa: TID251 (the ledger is filled by the database's clock, which is the machine's)
+    asked = {"statuses": ["SUCCEEDED", "FAILED"], "since": until - timedelta(minutes=5), "before": until}
+    scans = of_the_ledger(
+        custom_plan(ledger, query("list_ended_within"), ENDED | asked | {"before_id": UUID(int=(1 << 128) - 1)})
+    )
+    assert sum(scan.rows_visited for scan in scans) <= A_DAY / 2
+
+
+def test_groups_of_failures_read_the_failures_of_their_span(ledger: psycopg.Connection) -> None:
+    """An hour of ten days."""
+    end = datetime.now(UTC)  # noqa: TID251 (as above)
+    asked = {"tenant_id": TENANT, "start": end - timedelta(hours=1), "end": end, "job_id": None, "target": None}
+    scans = of_the_ledger(custom_plan(ledger, query("group_failures", most=100_000), asked | {"limit": 50}))
+    assert all("Index" in scan.kind for scan in scans if scan.rows_visited), scans
+    assert sum(scan.rows_visited for scan in scans) <= 2 * A_DAY / 24 / 4 + 50

@@ -10,7 +10,9 @@ from countwheel.api import (
     backfills,
     bulk,
     calendars,
+    completion,
     docs_page,
+    failures,
     forecast,
     health,
     job_changes,
@@ -18,8 +20,13 @@ from countwheel.api import (
     jobs,
     manual_runs,
     nodes,
+    notifications,
+    redrive,
+    run_listing,
     runs,
     schedules,
+    secrets,
+    signing_secrets,
     targets,
     tokens,
     unknown_runs,
@@ -27,7 +34,7 @@ from countwheel.api import (
 )
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
-from countwheel.api.routing import Guarded, Open, Operation, answered, routes
+from countwheel.api.routing import Guarded, Open, Operation, Signed, answered, routes
 from countwheel.auth.principal import ADMIN, JOBS_READ, JOBS_WRITE, RUNS_READ, RUNS_WRITE
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
@@ -60,12 +67,31 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     },
     "/v1/jobs/{jobId}/run/{runId}/retry": {"POST": Guarded(unknown_runs.retry_run, RUNS_WRITE)},
     "/v1/jobs/{jobId}/run/{runId}/resolve": {"POST": Guarded(unknown_runs.resolve_run, RUNS_WRITE)},
+    "/v1/jobs/{jobId}/run/{runId}/complete": {"POST": Signed(completion.complete_run, RUNS_WRITE)},
+    "/v1/jobs/{jobId}/run/{runId}/heartbeat": {"POST": Signed(completion.take_heartbeat, RUNS_WRITE)},
+    "/v1/jobs/{jobId}/run/{runId}/redrive": {"POST": Guarded(redrive.redrive_run, RUNS_WRITE)},
+    "/v1/runs": {"GET": Guarded(run_listing.list_all_runs, RUNS_READ)},
+    "/v1/runs:redrive": {"POST": Guarded(redrive.redrive_runs, RUNS_WRITE)},
+    "/v1/failures": {"GET": Guarded(failures.list_failures, RUNS_READ)},
+    "/v1/notifications": {
+        "GET": Guarded(notifications.read_notifications, JOBS_READ),
+        "PUT": Guarded(notifications.put_notifications, JOBS_WRITE),
+    },
     "/v1/calendars": {"GET": Guarded(calendars.list_calendars, JOBS_READ)},
     "/v1/calendars/{name}": {
         "GET": Guarded(calendars.read_calendar, JOBS_READ),
         "PUT": Guarded(calendars.put_calendar, JOBS_WRITE),
         "DELETE": Guarded(calendars.delete_calendar, JOBS_WRITE),
     },
+    "/v1/secrets": {"GET": Guarded(secrets.list_secrets, JOBS_READ)},
+    "/v1/secrets/{name}": {
+        "GET": Guarded(secrets.read_secret, JOBS_READ),
+        "PUT": Guarded(secrets.put_secret, JOBS_WRITE),
+        "DELETE": Guarded(secrets.delete_secret, JOBS_WRITE),
+    },
+    "/v1/signing-secrets": {"GET": Guarded(signing_secrets.list_signing_secrets, ADMIN)},
+    "/v1/signing-secrets:rotate": {"POST": Guarded(signing_secrets.rotate_signing_secret, ADMIN)},
+    "/v1/tenants/{tenantId}/signing-keys": {"GET": Open(signing_secrets.list_public_keys)},
     "/v1/targets": {"GET": Guarded(targets.list_targets, JOBS_READ)},
     "/v1/targets/{name}": {
         "GET": Guarded(targets.read_target, JOBS_READ),
@@ -81,6 +107,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "/oauth/token": {"POST": Open(tokens.issue_token)},
     "/oauth/jwks.json": {"GET": Open(tokens.read_keys)},
     "/.well-known/oauth-authorization-server": {"GET": Open(tokens.read_issuer)},
+    "/.well-known/openid-configuration": {"GET": Open(tokens.read_provider)},
     "/livez": {"GET": Open(health.is_alive)},
     "/readyz": {"GET": Open(health.is_ready)},
     "/openapi.json": {"GET": Open(docs_page.show_contract)},

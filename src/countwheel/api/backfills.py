@@ -18,6 +18,7 @@ from countwheel.api.jobs import not_found
 from countwheel.api.manual_runs import check_is_sent
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem
 from countwheel.api.replay import REPLAYED, find_answer
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
@@ -78,8 +79,8 @@ async def _choose(change: JobChange, wish: _Wish) -> list[datetime]:
         named = await _named(change, wish)
         known = await backfill.find_known(change, wish.start, wish.end)  # no more than what is named, or so
         return choose(named, known, wish.only)
-    except TooManyError as error:
-        raise InvalidError([Fault("#/to", str(error))]) from error
+    except TooManyError as error:  # for this job as its schedule is now: the same range is right for another
+        raise Problem(409, "conflict", detail=str(error)) from error
 
 
 async def _named(change: JobChange, wish: _Wish) -> list[datetime]:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from countwheel.api.answers import json_answer
 from countwheel.api.body import read_json, read_optional_json
 from countwheel.api.etag import check_match, etag, read_if_match
-from countwheel.api.jobs import calendars_of, not_found, read_view
+from countwheel.api.jobs import not_found, read_view
+from countwheel.api.named import named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body
@@ -107,8 +108,11 @@ async def _checked(api: ApiParts, principal: Principal, patch: object) -> Mappin
     oneoff = patch.get("schedule_oneoff")
     is_half = isinstance(oneoff, str) and is_local(oneoff) and "timezone" not in patch
     judged = {name: value for name, value in patch.items() if not (is_half and name == "schedule_oneoff")}
-    calendars = await calendars_of(api, principal.tenant_id, patch)
-    of_meaning, _ = find_faults(judged, now=api.clock.now(), target_refusal=api.target_refusal, calendars=calendars)
+    named = await named_by(api, principal.tenant_id, patch)
+    of_meaning, _ = find_faults(
+        judged, now=api.clock.now(), target_refusal=api.target_refusal, calendars=named.calendars
+    )
+    of_meaning += named.faults
     if faults or of_meaning:
         raise InvalidError(together(faults, of_meaning))
     return patch

@@ -10,16 +10,15 @@ from countwheel.api.answers import json_answer
 from countwheel.api.body import read_json
 from countwheel.api.etag import check_match, etag, read_if_match
 from countwheel.api.job_changes import amend, answer_with
-from countwheel.api.jobs import FIRST_VERSION, calendars_of, define_submission, find_warnings
+from countwheel.api.jobs import FIRST_VERSION, define_submission, find_warnings
+from countwheel.api.named import find_named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.job import SCHEDULE_FIELDS, JobStatus
-from countwheel.domain.terms import named_calendars
 from countwheel.store import jobs
-from countwheel.store.calendars import find_calendars
 from countwheel.store.changes import JobChange, as_submitted, changing
 from countwheel.store.database import RefusedRowError
 
@@ -45,8 +44,8 @@ async def put_job(api: ApiParts, request: Request, principal: Principal) -> Resp
 async def _create(api: ApiParts, principal: Principal, job_id: UUID, body: object) -> Response | None:
     """Create the job; None where the id is taken by now."""
     created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
-    calendars = await calendars_of(api, principal.tenant_id, body)
-    definition = define_submission(api, body, job_id, calendars, now=created_at)
+    named = await named_by(api, principal.tenant_id, body)
+    definition = define_submission(api, body, job_id, named, now=created_at)
     job = jobs.prepare(definition, principal.tenant_id, created_at)
     try:
         await api.creator.create(job)
@@ -73,7 +72,7 @@ async def _replace(
 async def _make_it(api: ApiParts, change: JobChange, body: object) -> None:
     before = as_submitted(change.job)
     # A time that was right when the job was made is right still.
-    named = await find_calendars(change.connection, change.tenant_id, named_calendars(body))
+    named = await find_named(change.connection, change.tenant_id, body)
     after = as_submitted(define_submission(api, body, change.job.job_id, named, now=change.job.created_at))
     if after == before:
         return

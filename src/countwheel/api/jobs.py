@@ -16,21 +16,20 @@ from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json
 from countwheel.api.etag import etag
 from countwheel.api.idempotency_key import read_wanted_key
+from countwheel.api.named import Named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.replay import REPLAYED, find_answer
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
-from countwheel.domain import ids
+from countwheel.domain import calling, ids
 from countwheel.domain.cron import doubts
 from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.interval import is_every
 from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
 from countwheel.domain.schedule import recurring_of
-from countwheel.domain.terms import NO_CALENDARS, Calendars, named_calendars
 from countwheel.store import cancellation, idempotency, jobs
-from countwheel.store.calendars import find_calendars
 from countwheel.store.jobs import JobFilter, NewJob
 
 _ENTROPY_BYTES = 10
@@ -44,8 +43,8 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     body = await read_json(request, api.settings.max_body_bytes)
     created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
     job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
-    calendars = await calendars_of(api, principal.tenant_id, body)
-    definition = define_submission(api, body, job_id, calendars, now=created_at)
+    named = await named_by(api, principal.tenant_id, body)
+    definition = define_submission(api, body, job_id, named, now=created_at)
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
     answer = compact_json(views.new_job(job, await find_warnings(api, job)))
@@ -60,10 +59,11 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
 
 async def find_warnings(api: ApiParts, job: NewJob) -> list[str]:
     """Return what is right in a new job and yet probably not what is meant, or not wise."""
+    found = calling.doubts(calling.decode(job.calling))
     schedule = recurring_of(job)
     if schedule is None or is_every(schedule.expression):
-        return []
-    found = doubts(schedule.expression)
+        return found
+    found += doubts(schedule.expression)
     if (crowd := await api.busy.warning(job, schedule)) is not None:
         found.append(crowd)
     return found
@@ -131,24 +131,15 @@ async def read_view(api: ApiParts, tenant_id: UUID, job_id: UUID) -> tuple[dict[
     return views.stored_job(job), job.version
 
 
-async def calendars_of(api: ApiParts, tenant_id: UUID, body: object) -> Calendars:
-    """Return the calendars that a body names, as far as there are any. Most bodies name none, and cost nothing."""
-    names = named_calendars(body)
-    if not names:
-        return NO_CALENDARS
-    async with api.database.connection() as connection:
-        return await find_calendars(connection, tenant_id, names)
-
-
-def define_submission(api: ApiParts, body: object, job_id: UUID, calendars: Calendars, *, now: datetime) -> Definition:
+def define_submission(api: ApiParts, body: object, job_id: UUID, named: Named, *, now: datetime) -> Definition:
     """Return what a body means at `now`. Raises `InvalidError` with every fault of shape and of meaning (E2)."""
     faults = api.contract.faults("JobSubmission", body)
     if not isinstance(body, Mapping):
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
-    if not faults:
-        return define(body, job_id, now=now, target_refusal=api.target_refusal, calendars=calendars)
-    of_meaning, _ = find_faults(body, job_id, now=now, target_refusal=api.target_refusal, calendars=calendars)
-    raise InvalidError(together(faults, of_meaning))
+    if not faults and not named.faults:
+        return define(body, job_id, now=now, target_refusal=api.target_refusal, calendars=named.calendars)
+    of_meaning, _ = find_faults(body, job_id, now=now, target_refusal=api.target_refusal, calendars=named.calendars)
+    raise InvalidError(together(faults, [*of_meaning, *named.faults]))
 
 
 def _canonical(body: object) -> bytes:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
 from countwheel.api.creator import JobCreator
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
 from countwheel.clock import Chance, Clock
 from countwheel.domain.job import TargetRefusal
 from countwheel.store.database import Database
+from countwheel.store.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,12 @@ class ApiParts:
     database: Database
     clock: Clock
     chance: Chance
+    sealer: Sealer
     contract: Contract
     issuer: Issuer
     verifier: TokenVerifier
     target_refusal: TargetRefusal
+    callbacks: CallbackTokens
     creator: JobCreator
     busy: BusyMinutes
     settings: ApiSettings = field(default_factory=ApiSettings)

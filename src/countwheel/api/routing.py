@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body, of_status
-from countwheel.api.security import accepts_json, authenticate
+from countwheel.api.security import Caller, accepts_json, authenticate, authenticate_caller
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import InvalidError
 from countwheel.store.database import DatabaseUnavailableError, RefusedRowError
@@ -29,6 +29,7 @@ _REQUEST_ID_BYTES = 16
 
 OpenHandler = Callable[[ApiParts, Request], Awaitable[Response]]
 GuardedHandler = Callable[[ApiParts, Request, Principal], Awaitable[Response]]
+SignedHandler = Callable[[ApiParts, Request, Caller], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,15 @@ class Guarded:
     scope: str
 
 
-Operation = Open | Guarded
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An operation that needs a scope, or the token of a signed URL."""
+
+    handler: SignedHandler
+    scope: str
+
+
+Operation = Open | Guarded | Signed
 
 
 class Resource:
@@ -73,6 +82,10 @@ class Resource:
             raise problem
         if isinstance(operation, Open):
             return await operation.handler(self._api, request)
+        if isinstance(operation, Signed):
+            caller = authenticate_caller(self._api, request, operation.scope)
+            accepts_json(request)
+            return await operation.handler(self._api, request, caller)
         principal = authenticate(self._api, request, operation.scope)
         accepts_json(request)
         return await operation.handler(self._api, request, principal)

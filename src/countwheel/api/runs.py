@@ -1,5 +1,6 @@
 """`/v1/jobs/{jobId}/run/`: list, read, cancel."""
 
+import json
 from datetime import datetime
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import Recurring
-from countwheel.store import cancellation, jobs, ledger
+from countwheel.store import cancellation, jobs, ledger, long_work
 from countwheel.store.cancellation import CancelStep
 from countwheel.store.ledger import RunFilter, RunRow
 
@@ -55,7 +56,11 @@ async def read_run(api: ApiParts, request: Request, principal: Principal) -> Res
         if row is None:
             raise not_found("run")
         attempts = await ledger.find_attempts(connection, principal.tenant_id, job_id, run_id)
-    return json_answer(views.run(row) | {"attempts": [views.attempt(entry) for entry in attempts]}, 200)
+        completion = await long_work.find_completion(connection, principal.tenant_id, job_id, run_id)
+    view = views.run(row) | {"attempts": [views.attempt(entry) for entry in attempts]}
+    if row.finished_at is not None and completion is not None:
+        view["completion"] = json.loads(completion)
+    return json_answer(view, 200)
 
 
 async def delete_run(api: ApiParts, request: Request, principal: Principal) -> Response:

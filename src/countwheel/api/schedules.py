@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from countwheel.api.answers import json_answer
 from countwheel.api.body import read_json
-from countwheel.api.jobs import calendars_of
+from countwheel.api.named import named_by
 from countwheel.api.parameters import Parameters
 from countwheel.api.parts import ApiParts
 from countwheel.api.views import timestamp
@@ -26,7 +26,7 @@ from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import Recurring, parse_recurring
 from countwheel.domain.simulation import Row, Scenario, simulate
 from countwheel.domain.terms import Calendars, read_terms
-from countwheel.domain.timestamp import parse_oneoff
+from countwheel.domain.timestamp import parse_oneoff, wall_time
 from countwheel.domain.zones import zone
 
 _DEFAULT_COUNT = 10
@@ -40,10 +40,8 @@ async def preview_schedule(api: ApiParts, request: Request, principal: Principal
     asked = await _read(api, request, principal, "SchedulePreview")
     body, after = asked.body, asked.after
     if "schedule_oneoff" in body:
-        place, found = (
-            body.get("timezone", "UTC"),
-            preview_once(asked.first, read_terms(body).due_once(asked.job_id, asked.first)),
-        )
+        place, due_at = body.get("timezone", "UTC"), read_terms(body).due_once(asked.job_id, asked.first)
+        found = preview_once(asked.first, due_at, wall_time(body["schedule_oneoff"]), place)
     else:
         schedule = _schedule(asked)
         place, found = schedule.timezone, preview(schedule, after, int(body.get("count", _DEFAULT_COUNT)))
@@ -67,15 +65,16 @@ async def simulate_schedule(api: ApiParts, request: Request, principal: Principa
     asked = await _read(api, request, principal, "ScheduleSimulation")
     scenario = _scenario(asked)
     # In a thread: thousands of decisions in one go would make calls late that are due meanwhile.
-    rows = await asyncio.to_thread(list, simulate(_schedule(asked), scenario))
+    told = await asyncio.to_thread(simulate, _schedule(asked), scenario)
     totals = Counter[str]()
-    for row in rows:
+    for row in told.rows:
         totals[row.status] += row.occurrences
     answer = {
         "from": timestamp(scenario.start),
         "to": timestamp(scenario.end),
         "totals": {status.value: totals[status] for status in RunStatus if status is not RunStatus.CLAIMED},
-        "runs": [_row(row) for row in rows],
+        "complete": told.is_whole,
+        "runs": [_row(row) for row in told.rows],
     }
     return json_answer(answer, 200)
 
@@ -97,7 +96,7 @@ async def _read(api: ApiParts, request: Request, principal: Principal, schema: s
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
     after = _begin(body, api.clock.now(), faults)
     job_id = UUID(body["job_id"]) if "job_id" in body and not faults else ids.job_id(after, _NO_ENTROPY)
-    calendars = await calendars_of(api, principal.tenant_id, body)
+    calendars = (await named_by(api, principal.tenant_id, body)).calendars
     of_meaning, first = find_schedule_faults(body, job_id, now=after, calendars=calendars)
     if faults or of_meaning or first is None:
         raise InvalidError(together(faults, of_meaning))

@@ -1,7 +1,11 @@
 """Who calls, may they, and can they read our answer: asked before anything else (criteria E3, E4, E8, I8)."""
 
+from dataclasses import dataclass
+from uuid import UUID
+
 from starlette.requests import Request
 
+from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.auth.oauth import InvalidTokenError, bearer_token, challenge
@@ -29,6 +33,28 @@ def authenticate(api: ApiParts, request: Request, scope: str) -> Principal:
         header = challenge(error="insufficient_scope", description=detail, scope=scope)
         raise Problem(403, "forbidden", detail=detail, headers={"WWW-Authenticate": header})
     return principal
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who says something of a run: the target of one attempt, or a principal (`fence` is None)."""
+
+    tenant_id: UUID
+    fence: int | None
+
+
+def authenticate_caller(api: ApiParts, request: Request, scope: str) -> Caller:
+    """Return who calls: by the token of a signed URL where one is given, else as `authenticate` does, which see."""
+    token = Parameters(request, "token").text("token")
+    if token is None:
+        return Caller(authenticate(api, request, scope).tenant_id, None)
+    try:
+        job_id, run_id = path_uuid(request, "jobId"), path_uuid(request, "runId")
+        named = api.callbacks.open(token, job_id, run_id, api.clock.now())
+    except InvalidTokenError as error:
+        header = challenge(error="invalid_token", description=str(error))
+        raise Problem(401, "unauthorized", detail=str(error), headers={"WWW-Authenticate": header}) from error
+    return Caller(named.tenant_id, named.fence)
 
 
 def accepts_json(request: Request) -> None:

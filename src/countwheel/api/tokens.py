@@ -46,6 +46,11 @@ async def read_issuer(api: ApiParts, _request: Request) -> Response:
     return json_answer(api.issuer.metadata(), 200, {"Cache-Control": "public, max-age=300"})
 
 
+async def read_provider(api: ApiParts, _request: Request) -> Response:
+    """`GET /.well-known/openid-configuration`: for targets that verify the tokens which calls bring (`oidc`)."""
+    return json_answer(api.issuer.provider_metadata(), 200, {"Cache-Control": "public, max-age=300"})
+
+
 async def _find_client(api: ApiParts, client_id: str) -> Client | None:
     async with api.database.connection() as connection:
         row = await access.find_client(connection, client_id)

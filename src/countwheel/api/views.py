@@ -2,23 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from countwheel.domain import calling
+from countwheel.domain.attempt import Trace
 from countwheel.domain.run import RunStatus
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode, write_terms
-from countwheel.domain.timestamp import format_instant
 from countwheel.store.calendars import CalendarRow
 from countwheel.store.jobs import JobRow, NewJob
-from countwheel.store.ledger import AttemptRow, RunRow
+from countwheel.store.ledger import AttemptRow
+from countwheel.store.run_view import run, timestamp
 
-
-def timestamp(instant: datetime | None) -> str | None:
-    """Return RFC 3339 in UTC with milliseconds, or None."""
-    return None if instant is None else format_instant(instant)
+__all__ = ["attempt", "calendar", "new_job", "new_run", "run", "stored_job", "timestamp"]
 
 
 def new_job(job: NewJob, warnings: Sequence[str]) -> dict[str, Any]:
@@ -46,41 +45,6 @@ def stored_job(job: JobRow) -> dict[str, Any]:
     ) | _pause(job)
 
 
-def run(row: RunRow) -> dict[str, Any]:
-    """Return a run, live or ended. `lateness_ms` is from the nominal instant to the first attempt's start."""
-    lateness = None if row.started_at is None else (row.started_at - row.scheduled_for).total_seconds() * 1000
-    view: dict[str, Any] = {
-        "run_id": str(row.run_id),
-        "job_id": str(row.job_id),
-        "status": row.status,
-        "scheduled_for": timestamp(row.scheduled_for),
-        "due_at": timestamp(row.due_at),
-        "started_at": timestamp(row.started_at),
-        "finished_at": timestamp(row.finished_at),
-        "attempt": row.attempt,
-        "http_status": row.http_status,
-        "error": row.error,
-        "trigger": row.trigger,
-        "node_id": row.node_id,
-        "lateness_ms": None if lateness is None else round(lateness, 3),
-        "deleted_at": timestamp(row.deleted_at),
-    }
-    if row.waiting:
-        view["waiting"] = True
-    if row.lane is not None:
-        view["waiting_for_target"] = row.lane
-    if row.superseded_by is not None:
-        view |= {"occurrences": row.occurrences, "superseded_by": timestamp(row.superseded_by)}
-    if row.resolution is not None:
-        view["resolution"] = {
-            "as": row.resolution,
-            "at": timestamp(row.resolved_at),
-            "by": row.resolved_by,
-            "note": row.resolution_note,
-        }
-    return view
-
-
 def new_run(job_id: UUID, run_id: UUID, scheduled_for: datetime, trigger: str) -> dict[str, Any]:
     """Return a run that was created just now, and is due."""
     nothing_yet = ("started_at", "finished_at", "http_status", "error", "node_id", "lateness_ms", "deleted_at")
@@ -96,17 +60,27 @@ def new_run(job_id: UUID, run_id: UUID, scheduled_for: datetime, trigger: str) -
 
 
 def attempt(row: AttemptRow) -> dict[str, Any]:
-    """Return an attempt that did not simply succeed. The head of the answer is shown as text."""
+    """Return an attempt: when, to which address, how long each step took, and what came of it.
+
+    The head of the answer is shown as text.
+    """
     head = row.response_head
+    trace = None if row.trace is None else Trace.decode(row.trace)
+    started_at = row.started_at
+    if started_at is None and trace is not None and trace.total_ms is not None:
+        started_at = row.finished_at - timedelta(milliseconds=trace.total_ms)
     return {
         "attempt": row.attempt,
         "fence": row.fence,
-        "started_at": timestamp(row.started_at),
+        "started_at": timestamp(started_at),
         "finished_at": timestamp(row.finished_at),
         "node_id": row.node_id,
         "http_status": row.http_status,
         "error": row.error,
+        "error_class": row.error_class,
+        "response_headers": row.response_headers,
         "response_head": None if head is None else head.decode("utf-8", "replace"),
+        "trace": None if trace is None else asdict(trace),
     }
 
 

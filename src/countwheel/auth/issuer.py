@@ -109,6 +109,14 @@ class Issuer:
             "scopes_supported": ["admin", "jobs:read", "jobs:write", "runs:read", "runs:write"],
         }
 
+    def provider_metadata(self) -> dict[str, Any]:
+        """Return what a verifier of tokens for targets looks up (OpenID Connect Discovery 1.0, section 3)."""
+        return self.metadata() | {
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+            "claims_supported": ["iss", "sub", "aud", "iat", "exp", "jti", "tenant"],
+        }
+
 
 def read_token_request(authorization: str | None, content_type: str | None, body: bytes) -> TokenRequest:
     """Return what is asked for (RFC 6749 §2.3.1 and §4.4.2). Raises `TokenError`."""

@@ -98,11 +98,15 @@ def next_(
     timezone: Annotated[str | None, Parameter(help="The place whose clock counts; UTC.")] = None,
     count: Annotated[int, Parameter(help="How many.")] = 10,
     from_: Annotated[str | None, Parameter(name="--from", help="After this (RFC 3339, or a date); now.")] = None,
+    display_timezone: Annotated[str | None, Parameter(help="Your own place; this machine's.")] = None,
 ) -> None:
-    """Print when a cron expression fires next, and what the clock changes in between do to it."""
+    """Print when a cron expression fires next, and what the clock changes in between do to it.
+
+    Three columns: by the clock of its place, by your own, in UTC.
+    """
     from countwheel.cli.cron import print_next  # noqa: PLC0415 (quick --help)
 
-    sys.exit(print_next(expression, timezone, count=count, start=from_))
+    sys.exit(print_next(expression, timezone, count=count, start=from_, display=display_timezone))
 
 
 @db.command

@@ -93,7 +93,8 @@ class AiohttpSender:
         progress = _Progress(may_leave)
         _PROGRESS.set(progress)
         try:
-            async with self._opened().post(
+            async with self._opened().request(
+                call.method,
                 _parsed(call.url),
                 data=call.body,
                 headers=call.headers,
@@ -101,7 +102,8 @@ class AiohttpSender:
                 allow_redirects=False,
             ) as response:
                 head = await _read_head(response)
-                return Response(response.status, head, response.headers.get("Retry-After"))
+                headers = tuple((name.lower(), value) for name, value in response.headers.items())
+                return Response(response.status, head, response.headers.get("Retry-After"), headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             if progress.right_lost:
                 raise RightLostError from error

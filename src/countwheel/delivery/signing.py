@@ -1,26 +1,47 @@
-"""Standard Webhooks 1.0 signatures: HMAC-SHA256 over "id.timestamp.body"."""
+"""Standard Webhooks 1.0 signatures over "id.timestamp.body": `v1` (HMAC-SHA256) and `v1a` (Ed25519).
+
+With a shared secret, whoever can verify can sign, too. With a key pair, receivers have the public key alone.
+"""
 
 import base64
 import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 (the prefix, not a secret)
+PUBLIC_KEY_PREFIX = "whpk_"
 SECRET_BYTES = 32
 
 
 def sign(secrets: Sequence[bytes], message_id: str, unix_seconds: int, body: bytes) -> str:
     """Return the value of `webhook-signature`: one `v1,…` a secret, with spaces between (two during a rotation)."""
-    content = b"%b.%d.%b" % (message_id.encode(), unix_seconds, body)
-    return " ".join(
-        "v1," + base64.b64encode(hmac.digest(secret, content, hashlib.sha256)).decode() for secret in secrets
-    )
+    content = _content(message_id, unix_seconds, body)
+    return " ".join("v1," + _base64(hmac.digest(secret, content, hashlib.sha256)) for secret in secrets)
+
+
+def sign_by_key(private_keys: Sequence[bytes], message_id: str, unix_seconds: int, body: bytes) -> str:
+    """Return the same with one `v1a,…` a private key of 32 bytes."""
+    content = _content(message_id, unix_seconds, body)
+    return " ".join("v1a," + _base64(_loaded(key).sign(content)) for key in private_keys)
+
+
+def public_key_of(private_key: bytes) -> bytes:
+    """Return the 32 bytes of the public key that belongs to a private one."""
+    return _loaded(private_key).public_key().public_bytes_raw()
 
 
 def format_secret(secret: bytes) -> str:
     """Return a secret as receivers are given it: `whsec_` and base64."""
-    return SECRET_PREFIX + base64.b64encode(secret).decode()
+    return SECRET_PREFIX + _base64(secret)
+
+
+def format_public_key(public_key: bytes) -> str:
+    """Return a public key as receivers are given it: `whpk_` and base64."""
+    return PUBLIC_KEY_PREFIX + _base64(public_key)
 
 
 def parse_secret(text: str) -> bytes:
@@ -29,3 +50,16 @@ def parse_secret(text: str) -> bytes:
         return base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error as error:
         raise ValueError("not a webhook secret: expected whsec_ and base64") from error
+
+
+def _content(message_id: str, unix_seconds: int, body: bytes) -> bytes:
+    return b"%b.%d.%b" % (message_id.encode(), unix_seconds, body)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@lru_cache(maxsize=1024)
+def _loaded(private_key: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(private_key)

@@ -29,7 +29,7 @@ PROBE_PATIENCE = timedelta(seconds=30)
 FORGOTTEN_AFTER = timedelta(seconds=600)
 """Closed for so long, the next opening is a first one again."""
 
-_OURS = frozenset({FailureKind.BLOCKED, FailureKind.ABORTED, FailureKind.LOST})
+_OURS = frozenset({FailureKind.BLOCKED, FailureKind.ABORTED, FailureKind.LOST, FailureKind.NOT_READY})
 """Failures that say nothing about the target."""
 
 

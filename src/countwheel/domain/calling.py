@@ -5,14 +5,16 @@ secret is in it: where one is wanted, the text names it (`PUT /v1/secrets/{name}
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 from countwheel.domain.errors import Fault
-from countwheel.domain.policy import Backoff, Jitter
+from countwheel.domain.policy import Backoff, Delivery, Jitter, OnUnknown, RetryPolicy
 from countwheel.domain.target import target_fault
 
 CALLING_FIELDS = (
@@ -32,6 +34,8 @@ RESERVED_HEADERS = frozenset(
     }
 )
 """Headers that a job cannot set (criterion W4): they are ours, or the connection's."""
+
+_SOUNDS_SECRET = re.compile(r"secret|token|passw|api-?key|credential")
 
 RESERVED_PREFIXES = ("countwheel-", "webhook-")
 
@@ -133,6 +137,21 @@ PLAIN = Calling()
 """What most jobs say: nothing."""
 
 
+@lru_cache(maxsize=1024)
+def retry_policy(max_attempts: int, delivery: str, on_unknown: str, retry: Retry) -> RetryPolicy:
+    """Return when a job's failed attempts are tried again: what it says, and for the rest what is usual."""
+    said = {field.name: getattr(retry, field.name) for field in fields(retry)}
+    max_age = said.pop("max_age_seconds")
+    if max_age is not None:
+        said["max_age"] = timedelta(seconds=max_age)
+    return RetryPolicy(
+        max_attempts=max_attempts,
+        delivery=Delivery(delivery),
+        on_unknown=OnUnknown(on_unknown),
+        **{name: value for name, value in said.items() if value is not None},
+    )
+
+
 def encode(body: Mapping[str, Any]) -> str | None:
     """Return what a submission says about its calls, as it is stored; None where it says nothing."""
     said = {name: body[name] for name in CALLING_FIELDS if body.get(name) is not None}
@@ -174,6 +193,20 @@ def decode(stored: str | None) -> Calling:
     )
 
 
+def secret_places(body: object) -> list[tuple[str, str]]:
+    """Return where a body names which secret, whatever else is wrong with it: (pointer, name) pairs."""
+    if not isinstance(body, Mapping):
+        return []
+    found: list[tuple[str, str]] = []
+    headers, authorization = body.get("headers"), body.get("authorization")
+    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+        if isinstance(value, Mapping) and isinstance(value.get("secret"), str):
+            found.append((f"{_pointer('headers', name)}/secret", value["secret"]))
+    if isinstance(authorization, Mapping) and isinstance(authorization.get("secret"), str):
+        found.append(("#/authorization/secret", authorization["secret"]))
+    return found
+
+
 def find_calling_faults(body: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what is wrong in a submission's calling that the schema cannot express, whatever shape the body has."""
     headers = body.get("headers")
@@ -195,16 +228,29 @@ def find_calling_faults(body: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault("#/retry/max_delay_seconds", "must not be shorter than first_delay_seconds")
 
 
+def doubts(calling: Calling) -> list[str]:
+    """Return what is right in a job's calling and yet not wise."""
+    return [
+        f"header {name}: its value can be read in the job; keep it with PUT /v1/secrets/{{name}}, and name it"
+        for name, value in calling.headers
+        if isinstance(value, str) and _SOUNDS_SECRET.search(name)
+    ]
+
+
 def _header_faults(headers: Mapping[str, Any]) -> Iterator[Fault]:
     seen: set[str] = set()
     for name in headers:
         lower = name.lower()
-        pointer = f"#/headers/{name.replace('~', '~0').replace('/', '~1')}"
+        pointer = _pointer("headers", name)
         if lower in RESERVED_HEADERS or lower.startswith(RESERVED_PREFIXES):
             yield Fault(pointer, _why_reserved(lower))
         if lower in seen:
             yield Fault(pointer, "is given twice: upper and lower case are the same header")
         seen.add(lower)
+
+
+def _pointer(field: str, name: str) -> str:
+    return f"#/{field}/{name.replace('~', '~0').replace('/', '~1')}"
 
 
 def _why_reserved(name: str) -> str:

@@ -16,6 +16,7 @@ BUCKETS = 8
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _MAX_MILLISECONDS = (1 << 48) - 1
 _HASH_BITS = 80
 _VERSION_MASK = 0xF << 76
@@ -30,6 +31,16 @@ def milliseconds_of(instant: datetime) -> int:
 def instant_of(milliseconds: int) -> datetime:
     """Return the instant of `milliseconds` since 1970. Raises `OverflowError` beyond the year 9999."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def microseconds_of(instant: datetime) -> int:
+    """Return whole microseconds since 1970, exactly: all that a timestamp of PostgreSQL holds."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant_of_microseconds(microseconds: int) -> datetime:
+    """Return the instant of `microseconds` since 1970. Raises `OverflowError` beyond the years 1 to 9999."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def run_id(job_id: UUID, scheduled_for: datetime, trigger: Trigger, wish: bytes = b"") -> UUID:

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
-from countwheel.domain.policy import MAX_RETRY_AFTER, Delivery, OnUnknown, RetryPolicy
+from countwheel.domain.policy import MAX_RETRY_AFTER, Delivery, Jitter, OnUnknown, RetryPolicy
 
 RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 """4xx answers that are tried again; every other 4xx is final (criterion W9)."""
@@ -31,9 +31,10 @@ class RetryAt:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Not now and not later."""
+    """Not now and not later. `gone`: the target says that it will never be there again (HTTP 410)."""
 
     error: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ class AttemptsSoFar:
     first_started_at: datetime
 
 
+def is_accepted(result: AttemptResult) -> bool:
+    """Whether a target that was given a callback has taken the run over: it answers 202."""
+    return isinstance(result, Response) and result.status == HTTPStatus.ACCEPTED
+
+
 def decide(
     result: AttemptResult, policy: RetryPolicy, attempts: AttemptsSoFar, *, now: datetime, jitter: float
 ) -> Outcome:
@@ -68,11 +74,14 @@ def decide(
         return Unknown(f"{error} ({HELD})")
     if policy.delivery is Delivery.AT_MOST_ONCE and isinstance(result, Response):
         return Failed(f"{error} (at most once: the target had the call, so it is not sent again)")
-    if not _is_retryable(result):
-        return Failed(error)
+    if isinstance(result, Response) and result.wants_no_more:
+        return Failed(f"{error} (the target wants no more of it: countwheel-retry: never)")
+    if not _is_retryable(result, policy):
+        return Failed(error, gone=isinstance(result, Response) and result.status == HTTPStatus.GONE)
     if attempts.made >= policy.max_attempts:
         return Failed(f"{error} (attempt {attempts.made} of {policy.max_attempts}, the last)")
-    delay = timedelta(seconds=policy.ceiling_seconds(attempts.made) * jitter)
+    share = jitter if policy.jitter is Jitter.FULL else 1.0
+    delay = timedelta(seconds=policy.ceiling_seconds(attempts.made) * share)
     asked_for = retry_after(result, now)
     if asked_for is not None:
         delay = max(delay, asked_for)
@@ -92,10 +101,12 @@ def describe(result: AttemptResult) -> str:
         return f"HTTP {result.status}"
 
 
-def _is_retryable(result: AttemptResult) -> bool:
+def _is_retryable(result: AttemptResult, policy: RetryPolicy) -> bool:
     if isinstance(result, Failure):
         # A blocked target stays blocked, and an abort was asked for: neither gets better by itself.
         return result.kind not in {FailureKind.BLOCKED, FailureKind.ABORTED}
+    if policy.retry_statuses is not None:
+        return result.status in policy.retry_statuses
     return result.status in RETRYABLE_STATUSES or result.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 

@@ -11,6 +11,9 @@ from countwheel.domain.schedule import Recurring
 from countwheel.domain.zones import Change, changes, zone
 
 _SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+_AFTER_THE_GAP = "it runs right after the gap"
+_THE_FIRST_TIME = "it runs the first time"
 _LEFT_OUT_LOOKS = 500
 """So many occurrences that are left out are looked past for those that run."""
 
@@ -83,9 +86,31 @@ def preview(schedule: Recurring, after: datetime, count: int) -> Preview:
     return Preview(meaning, fires, left_out, clock_changes, tuple(warnings))
 
 
-def preview_once(instant: datetime, due_at: datetime) -> Preview:
-    """Return what there is to say of a one-off time."""
-    return Preview("once", (Fire(instant, None, due_at),), (), (), ())
+def preview_once(instant: datetime, due_at: datetime, wall: datetime | None, timezone: str) -> Preview:
+    """Return what there is to say of a one-off time: `wall` by the clock of `timezone`, or (None) an instant."""
+    if wall is None:
+        return Preview("once", (Fire(instant, None, due_at),), (), (), ())
+    note, effect = _twice_or_never(wall, timezone)
+    meaning = f"once, at {wall} by the clock of {timezone}"
+    touched = () if effect is None else (ClockChange(_change_at(wall, instant, timezone), effect),)
+    return Preview(meaning, (Fire(instant, note, due_at),), (), touched, ())
+
+
+def _twice_or_never(wall: datetime, timezone: str) -> tuple[Note | None, str | None]:
+    """Return what a change of the clocks does to one wall-clock time, as a mark and in words."""
+    place = zone(timezone)
+    # The offsets before and after the change, for a time that it leaves out as for one that it brings twice.
+    one, other = (wall.replace(tzinfo=place, fold=fold).utcoffset() for fold in (0, 1))
+    if one is None or other is None or one == other:
+        return None, None
+    if one < other:
+        return Note.SHIFTED, f"{wall} does not exist: {_AFTER_THE_GAP}"
+    return Note.FIRST_OF_TWO, f"{wall} comes twice: {_THE_FIRST_TIME}"
+
+
+def _change_at(wall: datetime, instant: datetime, timezone: str) -> datetime:
+    near = changes(timezone, instant - _DAY, instant + _DAY)
+    return next(change.at for change in near if _touched(change)[0] <= wall < _touched(change)[1])
 
 
 def _anchor(schedule: Recurring) -> str:
@@ -136,9 +161,7 @@ def _clock_changes(schedule: Recurring, after: datetime, until: datetime) -> Ite
         if change.repeated > timedelta(0):
             effect = f"{wall} comes twice: {_passes(schedule, change, wall)}"
         else:
-            effect = f"{wall} does not exist: " + (
-                "it runs right after the gap" if runs else "it does not run that day"
-            )
+            effect = f"{wall} does not exist: {_AFTER_THE_GAP if runs else 'it does not run that day'}"
         yield ClockChange(change.at, effect)
 
 
@@ -151,7 +174,7 @@ def _passes(schedule: Recurring, change: Change, wall: datetime) -> str:
         case False, True:
             return "it runs the second time"
         case _:
-            return "it runs the first time"
+            return _THE_FIRST_TIME
 
 
 def _touched(change: Change) -> tuple[datetime, datetime]:

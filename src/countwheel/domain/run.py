@@ -42,6 +42,12 @@ LIVE = frozenset({RunStatus.SCHEDULED, RunStatus.CLAIMED, RunStatus.RUNNING, Run
 
 ENDED = frozenset(RunStatus) - LIVE
 
+_TAKEN_BACK = {
+    RunStatus.UNKNOWN: frozenset({RunStatus.RETRYING}),
+    # SCHEDULED where it was parked before its first attempt.
+    RunStatus.FAILED: frozenset({RunStatus.RETRYING, RunStatus.SCHEDULED}),
+}
+
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.SCHEDULED: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
     RunStatus.CLAIMED: frozenset(
@@ -59,10 +65,17 @@ TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.RUNNING: frozenset(
         {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.RETRYING, RunStatus.CANCELED, RunStatus.UNKNOWN}
     ),
-    RunStatus.RETRYING: frozenset({RunStatus.CLAIMED, RunStatus.CANCELED}),
+    RunStatus.RETRYING: frozenset(
+        {
+            RunStatus.CLAIMED,
+            RunStatus.CANCELED,
+            RunStatus.SUCCEEDED,  # by the word of a target that was taken for silent, or whose answer was lost
+            RunStatus.FAILED,
+        }
+    ),
 } | {
-    # A person may send a held run again: its row in the ledger stays, and it is live once more.
-    status: frozenset({RunStatus.RETRYING} if status is RunStatus.UNKNOWN else ())
+    # A person may take back a dead letter: its row in the ledger stays, and it is live once more.
+    status: _TAKEN_BACK.get(status, frozenset())
     for status in ENDED
 }
 """Every way a run may go. `docs/architecture.md` draws this table; a test keeps the two alike."""

@@ -51,9 +51,19 @@ class _Call:
     started_at: datetime
 
 
-def simulate(schedule: Recurring, scenario: Scenario) -> Iterator[Row]:
-    """Yield what would become of each occurrence, as it is decided, for STEPS_AT_MOST claims and ends at the most."""
-    yield from _Story(schedule, scenario).tell()
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What would become of each occurrence, in the order of time, and whether the story was followed to its end."""
+
+    rows: tuple[Row, ...]
+    is_whole: bool
+
+
+def simulate(schedule: Recurring, scenario: Scenario) -> Told:
+    """Return what would become of each occurrence, for STEPS_AT_MOST claims and ends at the most."""
+    story = _Story(schedule, scenario)
+    rows = sorted(story.tell(), key=lambda row: row.scheduled_for)
+    return Told(tuple(rows), story.is_whole)
 
 
 class _Story:
@@ -66,10 +76,13 @@ class _Story:
         self._waiting: deque[datetime] = deque()
         self._rows: list[Row] = []
         self._begun = 0
+        self.is_whole = False
+        """Whether it was told to its end."""
 
     def tell(self) -> Iterator[Row]:
         for _ in range(STEPS_AT_MOST):
             if not self._step():
+                self.is_whole = True
                 break
             yield from self._rows
             self._rows.clear()

@@ -34,6 +34,17 @@ def is_local(text: str) -> bool:
     return match is not None and match[8] is None
 
 
+def wall_time(text: str) -> datetime | None:
+    """Return the wall-clock time, to the second, that a timestamp without an offset names; None for one with an offset.
+
+    Raises `ScheduleError` for what is no timestamp.
+    """
+    match = _PARTS.fullmatch(text)
+    if match is None:
+        raise ScheduleError(_FIELD, f"not a timestamp: {_EXAMPLE}")
+    return _wall_time([int(number) for number in match.groups()[:6]])[0] if match[8] is None else None
+
+
 def parse_oneoff(text: str, timezone: str | None) -> datetime:
     """Return the instant (UTC, whole milliseconds) that a timestamp means.
 

@@ -122,8 +122,8 @@ class EmbeddedPostgres:
                 await orphan.clear(self._cluster, self._clock)
                 await self._start_child()
                 failures = 0
-            except EmbeddedPostgresError as error:
-                self._progress(str(error))
+            except (EmbeddedPostgresError, OSError) as error:  # a full disk, no more processes: that may pass
+                self._progress(f"PostgreSQL could not be started: {error}")
                 await self._clock.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
 

@@ -5,30 +5,35 @@ in a record: a run is never dropped because something here went wrong, only beca
 """
 
 import asyncio
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
-from countwheel.delivery.request import Delivery, build_call
+from countwheel.auth.callbacks import CallbackTokens
+from countwheel.delivery.request import Credentials, Delivery, build_call
 from countwheel.delivery.sender import RightLostError, Sender
-from countwheel.domain import outcome, overlap
+from countwheel.domain import calling, outcome, overlap
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
+from countwheel.domain.fingerprint import class_of, class_of_text
+from countwheel.domain.long_work import TOKEN_MARGIN
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
 from countwheel.domain.planning import is_last
-from countwheel.domain.policy import Delivery as DeliveryPromise
 from countwheel.domain.policy import OnUnknown, Overlap, RetryPolicy
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.terms import decode
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.context import Context
+from countwheel.engine.credentials import CredentialStore
 from countwheel.engine.held import Held, Phase
+from countwheel.engine.pauser import Pauser
 from countwheel.engine.recorder import Recorder
-from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.targets import Key, may_be_skipped
 from countwheel.engine.turns import Turns
 from countwheel.store import cancellation, runs
 from countwheel.store.database import DatabaseUnavailableError
+from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import ClaimedRun, FinishedRun, HeldRun, RetriedRun
 
 _log = structlog.get_logger(__name__)
@@ -37,27 +42,33 @@ CANCEL_REASON = "cancelled by request"
 _ABORTED = "while its call was under way: the target may have received it"
 
 _ERROR_CHARACTERS = 1_000
+_HEADERS_CHARACTERS = 4_096
 _DATABASE_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where a dispatcher hands on what it does not do itself."""
+
+    recorder: Recorder
+    announcer: Announcer
+    credentials: CredentialStore
+    sender: Sender
+    pauser: Pauser
+    callbacks: CallbackTokens
 
 
 class Dispatcher:
     """Starts calls when they are due and there is a free slot."""
 
-    def __init__(
-        self,
-        context: Context,
-        recorder: Recorder,
-        announcer: Announcer,
-        secrets: SigningSecrets,
-        sender: Sender,
-        *,
-        user_agent: str,
-    ) -> None:
+    def __init__(self, context: Context, ways: Ways, *, user_agent: str) -> None:
         self._context = context
-        self._recorder = recorder
-        self._announcer = announcer
-        self._secrets = secrets
-        self._sender = sender
+        self._recorder = ways.recorder
+        self._announcer = ways.announcer
+        self._credentials = ways.credentials
+        self._sender = ways.sender
+        self._pauser = ways.pauser
+        self._callbacks = ways.callbacks
         self._user_agent = user_agent
         self._ready = Turns(context.settings.concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -144,8 +155,8 @@ class Dispatcher:
         """Take one run from its due moment to its record."""
         started_at: datetime | None = None
         try:
-            secret = await self._prepare(held)
-            if secret is None:
+            credentials = await self._prepare(held)
+            if credentials is None:
                 return
             # From here to the first byte nothing waits. A cancellation is asked for, not only awaited: what awaited the
             # database above may have swallowed it (see service.py).
@@ -157,7 +168,7 @@ class Dispatcher:
             held.sending_since = self._context.clock.monotonic()
             # Two lower bounds of the database's time, taken at different moments: the truth is later than both.
             started_at = max(self._context.database_time.at(held.sending_since), held.run.due_at)
-            result = await self._send(held, secret, started_at)
+            result = await self._send(held, credentials, started_at)
             self._context.targets.observe(held, result)
             self._judge(held, result, started_at)
         except RightLostError:
@@ -174,8 +185,8 @@ class Dispatcher:
         """Whether this node has the right to send a run, now, by its own monotonic clock."""
         return self._context.node.has_lease() and self._context.held.find(held.run.run_id) is held
 
-    async def _prepare(self, held: Held) -> bytes | None:
-        """Do what needs the database before a call, and return the secret that signs it; None where it is not to leave.
+    async def _prepare(self, held: Held) -> Credentials | None:
+        """Do what needs the database before a call, and return what signs it; None where it is not to leave.
 
         While the database is away the run waits, as long as the lease lasts: that is no failed attempt.
         """
@@ -183,11 +194,11 @@ class Dispatcher:
             try:
                 if held.run.overlapping and not await self._may_run_beside(held):
                     return None
-                secret = await self._secrets.of(held.run.tenant_id)
+                credentials = await self._credentials.of(held.run, calling.decode(held.run.calling), self._now())
                 if self._goes_back(held):
                     return None
-                if held.run.on_unknown == OnUnknown.RETRY or await self._announcer.announce(held):
-                    return secret
+                if not _is_announced(held.run) or await self._announcer.announce(held):
+                    return credentials
                 break  # it has been taken over, and whoever did that decides
             except DatabaseUnavailableError:
                 await self._context.clock.sleep(_DATABASE_PAUSE_SECONDS)
@@ -231,7 +242,7 @@ class Dispatcher:
                 return earlier
             await self._recorder.wait_until_idle()
 
-    async def _send(self, held: Held, secret: bytes, started_at: datetime) -> AttemptResult:
+    async def _send(self, held: Held, credentials: Credentials, started_at: datetime) -> AttemptResult:
         run = held.run
         delivery = Delivery(
             run_id=run.run_id,
@@ -243,14 +254,38 @@ class Dispatcher:
             url=run.job_url,
             body=run.job_payload.encode(),
             timeout_seconds=run.timeout_seconds,
+            method=run.call_method or "POST",
+            calling=calling.decode(run.calling),
+            callback_headers=self._callback_headers(run, started_at),
         )
-        call = build_call(delivery, secrets=[secret], now=started_at, user_agent=self._user_agent)
+        try:
+            call = build_call(delivery, credentials, now=started_at, user_agent=self._user_agent)
+        except LookupError as error:
+            return Failure(FailureKind.NOT_READY, str(error.args[0]), maybe_sent=False)
         # Asked again when the connection stands: making one may take long, and the node may have been frozen meanwhile.
         return await self._sender.send(call, lambda: self._is_ours(held))
 
+    def _callback_headers(self, run: ClaimedRun, started_at: datetime) -> tuple[tuple[str, str], ...]:
+        """Return where the target says how it went, if it may take longer than the call."""
+        callback = calling.decode(run.calling).callback
+        if callback is None:
+            return ()
+        work = timedelta(seconds=run.timeout_seconds + callback.deadline_seconds)
+        urls = self._callbacks.urls(run.tenant_id, run.job_id, run.run_id, run.fence, started_at + work + TOKEN_MARGIN)
+        return (("countwheel-callback", urls.complete), ("countwheel-heartbeat", urls.heartbeat))
+
     def _judge(self, held: Held, result: AttemptResult, started_at: datetime) -> None:
         run = held.run
-        attempts = AttemptsSoFar(made=run.attempt - run.lost_attempts, first_started_at=run.started_at or started_at)
+        callback = calling.decode(run.calling).callback
+        if callback is not None and outcome.is_accepted(result):
+            deadline, heartbeat = callback.deadline_seconds, callback.heartbeat_seconds
+            accepted = AcceptedRun(run.job_id, run.run_id, run.fence, started_at, deadline, heartbeat)
+            self._recorder.put(held, accepted)
+            return
+        attempts = AttemptsSoFar(
+            made=run.attempt - (run.attempts_before or 0) - run.lost_attempts,
+            first_started_at=run.started_at or started_at,
+        )
         decided: Outcome = outcome.decide(
             result,
             _policy(run),
@@ -263,7 +298,9 @@ class Dispatcher:
                 record: FinishedRun | RetriedRun = self._ended(
                     held, RunStatus.SUCCEEDED, None, sent=True, result=result, started_at=started_at
                 )
-            case Failed(error):
+            case Failed(error, gone):
+                if gone and run.schedule_recurring is not None and run.call_method is None:
+                    self._pauser.put(run.tenant_id, run.job_id, f"its target is gone: {error}")
                 record = self._ended(held, RunStatus.FAILED, error, sent=True, result=result, started_at=started_at)
             case Unknown(error):
                 record = self._ended(held, RunStatus.UNKNOWN, error, sent=True, result=result, started_at=started_at)
@@ -314,6 +351,9 @@ class Dispatcher:
             last=held.run.trigger == Trigger.SCHEDULE
             and is_last(held.run.scheduled_for, held.run, held.run.runs_begun),
             sent=sent,
+            trace=_trace(result),
+            error_class=class_of(result),
+            response_headers=_headers(response),
         )
 
     def _again(
@@ -330,21 +370,37 @@ class Dispatcher:
             http_status=response.status if response else None,
             error=_storable(error),
             response_head=response.head if response else None,
+            trace=_trace(result),
+            error_class=class_of(result) or class_of_text(error),
+            response_headers=_headers(response),
         )
 
     def _now(self) -> datetime:
         return self._context.database_time.at(self._context.clock.monotonic())
 
 
+def _is_announced(run: ClaimedRun) -> bool:
+    """Whether a call is written down before its first byte leaves: where others must know if it may have arrived."""
+    said = calling.decode(run.calling)
+    return run.on_unknown != OnUnknown.RETRY or said.callback is not None or said.cancel_url is not None
+
+
 def _policy(run: ClaimedRun) -> RetryPolicy:
-    return RetryPolicy(
-        max_attempts=run.max_attempts,
-        delivery=DeliveryPromise(run.delivery),
-        on_unknown=OnUnknown(run.on_unknown),
-    )
+    return calling.retry_policy(run.max_attempts, run.delivery, run.on_unknown, calling.decode(run.calling).retry)
 
 
-def _storable(error: str) -> str:
-    """Make an error text that PostgreSQL takes: no NUL, valid UTF-8, bounded."""
-    text = error[:_ERROR_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+def _trace(result: AttemptResult | None) -> str | None:
+    return None if result is None or result.trace is None else result.trace.encode()
+
+
+def _headers(response: Response | None) -> str | None:
+    """Return the answer's headers as they are stored, a line each; what does not fit is left out."""
+    if response is None:
+        return None
+    return _storable("\n".join(f"{name}: {value}" for name, value in response.headers), _HEADERS_CHARACTERS)
+
+
+def _storable(text: str, characters: int = _ERROR_CHARACTERS) -> str:
+    """Make a text that PostgreSQL takes: no NUL, valid UTF-8, bounded."""
+    text = text[:characters].replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from countwheel.auth.callbacks import CallbackTokens
 from countwheel.clock import Chance, Clock
 from countwheel.delivery.sender import Sender
 from countwheel.engine.announcer import Announcer
@@ -14,15 +15,17 @@ from countwheel.engine.canceller import Canceller
 from countwheel.engine.carrier import Carrier
 from countwheel.engine.claimer import Claimer
 from countwheel.engine.context import Context
-from countwheel.engine.dispatcher import Dispatcher
+from countwheel.engine.credentials import CredentialStore, TargetTokens
+from countwheel.engine.dispatcher import Dispatcher, Ways
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
+from countwheel.engine.overseer import Overseer
 from countwheel.engine.pacer import Pacer
+from countwheel.engine.pauser import Pauser
 from countwheel.engine.pruner import Pruner
 from countwheel.engine.recorder import Recorder
 from countwheel.engine.recovery import Recovery
 from countwheel.engine.replanner import Replanner
-from countwheel.engine.secrets import SigningSecrets
 from countwheel.engine.service import RunOnce, supervise
 from countwheel.engine.settings import EngineSettings
 from countwheel.engine.sweeper import Sweeper
@@ -55,6 +58,8 @@ class EngineParts:
     chance: Chance
     sender: Sender
     sealer: Sealer
+    tokens: TargetTokens
+    callbacks: CallbackTokens
     settings: EngineSettings
     identity: Identity
 
@@ -81,20 +86,17 @@ class Engine:
         )
         self.recorder = Recorder(context)
         self.announcer = Announcer(context)
-        self.dispatcher = Dispatcher(
-            context,
-            self.recorder,
-            self.announcer,
-            SigningSecrets(database, parts.sealer, clock),
-            parts.sender,
-            user_agent=f"Countwheel/{parts.identity.version}",
-        )
+        self.pauser = Pauser(context)
+        credentials = CredentialStore(database, parts.sealer, clock, parts.tokens)
+        ways = Ways(self.recorder, self.announcer, credentials, parts.sender, self.pauser, parts.callbacks)
+        self.dispatcher = Dispatcher(context, ways, user_agent=f"Countwheel/{parts.identity.version}")
         self.timer = Timer(clock, self.dispatcher.submit)
         self.claimer = Claimer(context, self.timer)
         self.pacer = Pacer(context, self.timer, self.dispatcher)
         self.canceller = Canceller(context, self.dispatcher)
         self.recovery = Recovery(context)
         self.sweeper = Sweeper(context)
+        self.overseer = Overseer(context)
         self.replanner = Replanner(context)
         self.carrier = Carrier(context)
         self.pruner = Pruner(context)
@@ -118,8 +120,10 @@ class Engine:
                 "recorder": self.recorder.run_once,
                 "canceller": self.canceller.run_once,
                 "announcer": self.announcer.run_once,
+                "pauser": self.pauser.run_once,
                 "recovery": self.recovery.run_once,
                 "sweeper": self.sweeper.run_once,
+                "overseer": self.overseer.run_once,
                 "replanner": self.replanner.run_once,
                 "carrier": self.carrier.run_once,
                 "pruner": self.pruner.run_once,
@@ -144,14 +148,14 @@ class Engine:
         _log.info("stopping", held=len(self.held))
         await self.claimer.stop()
         await self.pacer.stop()
-        await self._end("claimer", "pacer", "sweeper", "replanner", "pruner", "recovery")
+        await self._end("claimer", "pacer", "sweeper", "overseer", "replanner", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
         if unsent:
             await self._finally("release", lambda: self._release(unsent))
         await self.dispatcher.wait_for_calls(self._parts.settings.stop_grace_seconds)
         await self._finally("record", self.recorder.wait_until_idle)
-        await self._end("canceller", "announcer", "recorder", "node")
+        await self._end("canceller", "announcer", "pauser", "recorder", "node")
         await self._finally("goodbye", self.node.say_goodbye)
         _log.info("stopped", released=len(unsent))
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import structlog
 
 from countwheel.engine.context import Context
-from countwheel.store import idempotency, jobs, nodes, partitions, runs
+from countwheel.store import idempotency, jobs, nodes, partitions, runs, signing_keys
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +28,7 @@ class Pruner:
             dropped = await partitions.drop_past(connection, retention_days=retention_days)
             await runs.prune_cancelled(connection, retention_days=retention_days)
             await nodes.prune(connection)
+            await signing_keys.prune(connection)
             for _ in range(_BITES_A_ROUND):
                 if not await idempotency.prune(connection):
                     break

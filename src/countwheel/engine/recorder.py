@@ -8,15 +8,20 @@ matches nothing.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import structlog
 
 from countwheel.domain.policy import Overlap
+from countwheel.domain.run import RunStatus
 from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
-from countwheel.store import runs, targets
+from countwheel.store import errands, long_work, runs, targets
 from countwheel.store.database import RefusedRowError
+from countwheel.store.endings import complete
+from countwheel.store.errands import Errand
+from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import FinishedRun, RetriedRun
 from countwheel.store.targets import SetAsideRun
 
@@ -25,10 +30,14 @@ _log = structlog.get_logger(__name__)
 _MAX_BATCH = 512
 
 
+Record = FinishedRun | RetriedRun | AcceptedRun | SetAsideRun
+"""What became of a held run."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     held: Held
-    record: FinishedRun | RetriedRun | SetAsideRun
+    record: Record
 
 
 class Recorder:
@@ -41,7 +50,7 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, held: Held, record: FinishedRun | RetriedRun | SetAsideRun) -> None:
+    def put(self, held: Held, record: Record) -> None:
         """Take the outcome of a held run, or that it is to wait in its lane. It stays held until that is durable."""
         held.phase = Phase.RECORDING
         self._waiting.append(_Entry(held, record))
@@ -75,7 +84,7 @@ class Recorder:
                 for entry in batch:
                     await self._record([entry])
                 return
-            recorded = await self._write([_parked(batch[0])])
+            recorded = await self._write_parked(_parked(batch[0]))
         for entry in batch:
             self._context.held.drop(entry.held)
             if entry.record.run_id not in recorded:
@@ -85,21 +94,50 @@ class Recorder:
                     fence=entry.record.fence,
                 )
 
-    async def _write(self, batch: Sequence[_Entry]) -> set[object]:
-        finished = [entry.record for entry in batch if isinstance(entry.record, FinishedRun)]
+    async def _write_parked(self, entry: _Entry) -> set[UUID]:
+        try:
+            return await self._write([entry])
+        except RefusedRowError:
+            _log.error("notification refused by PostgreSQL; nobody is told", run_id=str(entry.record.run_id))
+            return await self._write([entry], is_telling=False)
+
+    async def _write(self, batch: Sequence[_Entry], *, is_telling: bool = True) -> set[UUID]:
+        finished = [complete(entry.held.run, entry.record) for entry in batch if isinstance(entry.record, FinishedRun)]
+        if not is_telling:
+            finished = [replace(record, told_url=None) for record in finished]
         retried = [entry.record for entry in batch if isinstance(entry.record, RetriedRun)]
+        accepted = [entry.record for entry in batch if isinstance(entry.record, AcceptedRun)]
         aside = [entry.record for entry in batch if isinstance(entry.record, SetAsideRun)]
-        recorded: set[object] = set()
-        async with self._context.database.connection() as connection:
+        stopped = {entry.record.run_id: errand for entry in batch for errand in _cancellation(entry)}
+        recorded: set[UUID] = set()
+        database = self._context.database
+        # Only a batch with an end that somebody is to be told of needs more than its one statement: the end and the run
+        # that tells of it are there together, or neither is.
+        is_told = bool(stopped) or any(record.told_url is not None for record in finished)
+        async with database.transaction() if is_told else database.connection() as connection:
             if finished:
                 recorded |= await runs.finish(connection, finished)
+                await errands.insert(connection, [errand for run_id, errand in stopped.items() if run_id in recorded])
                 if awaited := {entry.record.job_id for entry in batch if _is_awaited(entry)}:
                     await runs.wake(connection, list(awaited))
             if retried:
                 recorded |= await runs.retry(connection, retried, node_id=self._context.node.node_id)
+            if accepted:
+                recorded |= await long_work.accept(connection, accepted, node_id=self._context.node.node_id)
             if aside:
                 recorded |= await targets.set_aside(connection, aside, node_id=self._context.node.node_id)
         return recorded
+
+
+def _cancellation(entry: _Entry) -> list[Errand]:
+    """Return what tells a target that a run which was sent to it is cancelled."""
+    run, record = entry.held.run, entry.record
+    if not isinstance(record, FinishedRun) or record.status != RunStatus.CANCELED:
+        return []
+    if not record.sent and run.started_at is None:
+        return []
+    attempt = run.attempt if record.sent else run.attempt - 1
+    return errands.cancellation_of(run, attempt=attempt, reason=record.error or "", moment=record.finished_at)
 
 
 def _is_awaited(entry: _Entry) -> bool:
@@ -111,7 +149,7 @@ def _is_awaited(entry: _Entry) -> bool:
 def _parked(entry: _Entry) -> _Entry:
     """Reduce a record that PostgreSQL refuses to one that it cannot refuse, so that the run ends all the same."""
     record = entry.record
-    if isinstance(record, SetAsideRun):
+    if isinstance(record, SetAsideRun | AcceptedRun):
         return entry  # there is nothing in it that could be refused
     _log.error("record refused by PostgreSQL; the run is parked as FAILED", run_id=str(record.run_id))
     error = "parked: PostgreSQL refused the record of its outcome"

@@ -21,6 +21,8 @@ class EngineSettings:
     cancel_poll_every_seconds: float = 0.1
     recover_every_seconds: float = 1.0
     sweep_every_seconds: float = 60.0
+    oversee_every_seconds: float = 1.0
+    """How often to look for accepted runs that are silent: what a lost heartbeat is noticed late by, at the most."""
     prune_every_seconds: float = 300.0
     announce_after_seconds: float = 0.25
     """How old a call must be to be shown as RUNNING while it is under way."""

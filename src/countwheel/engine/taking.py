@@ -17,8 +17,10 @@ from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
-from countwheel.store import runs, targets
+from countwheel.store import errands, runs, targets
 from countwheel.store.database import Connection
+from countwheel.store.endings import complete
+from countwheel.store.errands import Errand
 from countwheel.store.runs import ClaimedRun, FinishedRun, NewOccurrence
 from countwheel.store.targets import SetAsideRun
 
@@ -61,8 +63,9 @@ async def obey_plans(
         await runs.insert_occurrences(connection, occurrences)
     if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
         await runs.count_begun(connection, counting)
-    if endings := [_finished(entry) for entry in planned if entry.plan.ending is not None]:
+    if endings := [complete(entry.run, _finished(entry)) for entry in planned if entry.plan.ending is not None]:
         await runs.finish(connection, endings)
+        await errands.insert(connection, [told for entry in planned for told in _cancellation(entry)])
     to_send = [entry.run for entry in planned if entry.plan.ending is None]
     kept_back = [aside for run in to_send if (aside := keep_back(run)) is not None]
     if kept_back:
@@ -86,7 +89,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             due_at=run.due_at,
             first_claim=run.fence == 1,
             job_status=JobStatus(run.job_state),
-            begun=run.attempt > 1,
+            begun=run.attempt > 1 or run.attempts_before is not None,
             cancel_reason=run.cancel_reason,
             lost_attempts=run.lost_attempts,
             schedule=recurring_of(run) if run.trigger == Trigger.SCHEDULE else None,
@@ -119,6 +122,14 @@ def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:
     schedule = recurring_of(entry.run)
     due_at = following if schedule is None else schedule.due_at(following)
     return runs.occurrence(entry.run.job_id, entry.run.tenant_id, following, due_at)
+
+
+def _cancellation(entry: _Planned) -> list[Errand]:
+    """Return what tells a target that a run which was sent to it before is cancelled."""
+    run, ending = entry.run, entry.plan.ending
+    if ending is None or ending.status is not RunStatus.CANCELED or run.started_at is None:
+        return []
+    return errands.cancellation_of(run, attempt=run.attempt - 1, reason=ending.reason, moment=run.claimed_at)
 
 
 def _finished(entry: _Planned) -> FinishedRun:

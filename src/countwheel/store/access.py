@@ -1,6 +1,5 @@
 """Who may come in: tenants with their signing secret, clients, and the keys that sign our own tokens."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -46,12 +45,6 @@ async def ensure_tenant(
     if found is None:
         raise AssertionError(f"tenant {name} vanished")
     return found
-
-
-async def signing_secrets(connection: Connection, sealer: Sealer, tenant_ids: Sequence[UUID]) -> dict[UUID, bytes]:
-    """Return the secret that signs each tenant's calls. Raises `WrongSecretKeyError` under another key."""
-    cursor = await connection.execute(query("signing_secrets"), {"tenant_ids": list(tenant_ids)})
-    return {row[0]: sealer.open(row[1], f"tenant {row[0]}") async for row in cursor}
 
 
 async def find_client(connection: Connection, client_id: str) -> ClientRow | None:

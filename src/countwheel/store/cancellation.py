@@ -1,4 +1,6 @@
-"""Cancelling runs so that it is final: what nobody holds ends here, what a node holds is asked of that node.
+"""Cancelling runs so that it is final: what no node holds ends here, what a node holds is asked of that node.
+
+A target that has a run, or may have it, is told of its cancel by an errand, in the transaction that ends the run.
 
 Three races are settled by row locks and by the order of commits alone:
 
@@ -20,7 +22,7 @@ from countwheel.domain.planning import next_occurrence
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.run import Trigger
 from countwheel.domain.schedule import Recurring, recurring_of
-from countwheel.store import runs
+from countwheel.store import errands, runs
 from countwheel.store.database import Connection, Database
 from countwheel.store.queries import query
 
@@ -42,12 +44,23 @@ class CancelStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _LiveRun:
+    job_id: UUID
     run_id: UUID
+    tenant_id: UUID
     scheduled_for: datetime
     node_id: str | None
     fence: int
     trigger: str
+    attempt: int
+    started_at: datetime | None
+    accepted_at: datetime | None
+    calling: str | None
     database_now: datetime
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a node holds it. One that a target has accepted is no node's: it ends at once."""
+        return self.node_id is not None and self.accepted_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +94,10 @@ async def cancel_job_runs(database: Database, tenant_id: UUID, job_id: UUID, rea
         cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
         live = [_LiveRun(*row) async for row in cursor]
         for run in live:
-            if run.node_id is None:
-                await _end_unheld(connection, tenant_id, job_id, run, reason)
-            else:
+            if run.is_held:
                 await _ask_holder(connection, job_id, run.run_id, reason)
+            else:
+                await _end_unheld(connection, tenant_id, job_id, run, reason)
     return not live
 
 
@@ -95,10 +108,10 @@ async def cancel_earlier(database: Database, tenant_id: UUID, job_id: UUID, run_
         earlier = [run for run in [_LiveRun(*row) async for row in cursor] if run.run_id < run_id]
         earlier = [run for run in earlier if run.trigger != Trigger.BACKFILL]
         for run in earlier:
-            if run.node_id is None:
-                await _end(connection, job_id, run, reason)
-            else:
+            if run.is_held:
                 await _ask_holder(connection, job_id, run.run_id, reason)
+            else:
+                await _end(connection, job_id, run, reason)
 
 
 async def cancel_future(
@@ -142,7 +155,7 @@ async def find_schedule(connection: Connection, tenant_id: UUID, job_id: UUID) -
 
 
 async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun) -> CancelStep:
-    if run.node_id is not None:
+    if run.is_held:
         await _ask_holder(connection, job_id, run.run_id, REASON)
         return CancelStep.ASKED
     schedule = await find_schedule(connection, tenant_id, job_id) if run.trigger == Trigger.SCHEDULE else None
@@ -186,7 +199,7 @@ async def _end(
     occurrences: int = 1,
     superseded_by: datetime | None = None,
 ) -> None:
-    """Write a run that nobody holds down as CANCELED, and wake what may have waited for it.
+    """Write a run that no node holds down as CANCELED, tell its target, and wake what may have waited for it.
 
     A range needs its end: one whose schedule has none is one row.
     """
@@ -200,6 +213,9 @@ async def _end(
             "superseded_by": superseded_by if occurrences > 1 else None,
         },
     )
+    if run.started_at is not None:
+        told = errands.cancellation_of(run, attempt=run.attempt, reason=reason, moment=run.database_now)
+        await errands.insert(connection, told)
     await runs.wake(connection, [job_id])
 
 

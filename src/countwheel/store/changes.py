@@ -1,8 +1,9 @@
 """Changing a job so that no claim acts on what it was before.
 
 A change locks the job's live runs, then the job: the order in which whoever ends a run locks, so that nobody waits in
-a circle. A claim that is under way holds its run: the change waits for it, and then sees what it armed. A claim that
-comes later finds its runs touched (`runs.job_version`), and reads the job again if its snapshot is older.
+a circle. A run that comes to be meanwhile is locked without waiting, or all is begun again. A claim that is under way
+holds its run: the change waits for it, and then sees what it armed. A claim that comes later finds its runs touched
+(`runs.job_version`), and reads the job again if its snapshot is older.
 """
 
 import json
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.rows import args_row
 
 from countwheel.domain import calling
@@ -211,17 +213,56 @@ class JobChange:
         await self.connection.execute(query("touch_runs"), {"job_id": self.job.job_id})
 
 
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job that nothing else can change until the transaction of `connection` ends."""
+
+    connection: Connection
+    job: LockedJob
+
+
+@asynccontextmanager
+async def holding(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIterator[HeldJob | None]:
+    """Lend a job, locked, in a transaction that commits at the end; None where there is none.
+
+    Its live runs are not locked: for what only adds to them. Who ends a run may wait for this, and is not waited for.
+    """
+    async with database.transaction() as connection:
+        job = await _lock_job(connection, tenant_id, job_id)
+        yield None if job is None else HeldJob(connection, job)
+
+
 @asynccontextmanager
 async def changing(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIterator[JobChange | None]:
     """Lend a job, locked with its live runs, in a transaction that commits at the end; None where there is none."""
-    async with database.transaction() as connection:
-        await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
-        cursor = connection.cursor(row_factory=args_row(LockedJob))
-        await cursor.execute(query("lock_job"), {"tenant_id": tenant_id, "job_id": job_id})
-        job = await cursor.fetchone()
-        if job is None:
-            yield None
-            return
-        # Once more: what claims have armed while we waited for the first locks.
-        await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
-        yield JobChange(connection, tenant_id, job)
+    while True:
+        try:
+            async with database.transaction() as connection:
+                job = await _lock(connection, tenant_id, job_id)
+                yield None if job is None else JobChange(connection, tenant_id, job)
+                return
+        except _OvertakenError:
+            continue  # with no lock in hand: the first one waits for whoever has the run
+
+
+class _OvertakenError(Exception):
+    """While the locks were waited for a run came to be that another has locked."""
+
+
+async def _lock(connection: Connection, tenant_id: UUID, job_id: UUID) -> LockedJob | None:
+    of_job = {"tenant_id": tenant_id, "job_id": job_id}
+    await connection.execute(query("lock_live_runs"), of_job)
+    job = await _lock_job(connection, tenant_id, job_id)
+    if job is None:
+        return None
+    try:  # once more: what was armed or wanted while we waited for the first locks
+        await connection.execute(query("lock_live_runs_at_once"), of_job)
+    except psycopg.errors.LockNotAvailable as error:
+        raise _OvertakenError from error
+    return job
+
+
+async def _lock_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> LockedJob | None:
+    cursor = connection.cursor(row_factory=args_row(LockedJob))
+    await cursor.execute(query("lock_job"), {"tenant_id": tenant_id, "job_id": job_id})
+    return await cursor.fetchone()

@@ -39,19 +39,25 @@ class RunRow:
     error_class: str | None
     lane: str | None
     """The target by whose pace it waits."""
+    fingerprint: str | None
+    accepted_at: datetime | None
+    """Since when it is, or was, its target's."""
+    deadline_at: datetime | None
+    heartbeat_at: datetime | None
+    progress: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """An attempt that did not simply succeed."""
+    """An attempt. Where an earlier one failed, the start of the one that succeeded is not known by its row."""
 
     attempt: int
     fence: int
     started_at: datetime | None
     finished_at: datetime
-    node_id: str
+    node_id: str | None
     http_status: int | None
-    error: str
+    error: str | None
     response_head: bytes | None
     trace: str | None
     error_class: str | None
@@ -103,7 +109,7 @@ async def find_page(
 
 
 async def find_attempts(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> list[AttemptRow]:
-    """Return the attempts of a run that did not simply succeed, first one first."""
+    """Return the attempts of a run, first one first."""
     cursor = connection.cursor(row_factory=args_row(AttemptRow))
     await cursor.execute(query("find_attempts"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})
     return await cursor.fetchall()

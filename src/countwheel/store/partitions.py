@@ -51,6 +51,12 @@ async def make_ahead(connection: Connection) -> list[str]:
     return made
 
 
+async def first_day(connection: Connection) -> date | None:
+    """Return the day of the ledger's earliest partition, or None where it has none."""
+    days = [day_of("run_history", name) for name in await _partitions(connection, "run_history")]
+    return min((day for day in days if day is not None), default=None)
+
+
 async def _missing(connection: Connection, parent: str, days: Sequence[date]) -> list[date]:
     """Return the days that have no partition yet."""
     present = set(await _partitions(connection, parent))

@@ -17,8 +17,10 @@ _BLANKS = re.compile(r"\s+")
 _FRAGMENTS = {
     "take_picked": """
         UPDATE runs r SET state = 'CLAIMED', node_id = %(node_id)s, fence = r.fence + 1, attempt = r.attempt + 1,
-            waiting = false
+            -- What waits looks again now and then: it is claimed for that, and waits on as long as there is a reason.
+            waiting = r.waiting AND {{earlier_is_live}}
         FROM picked p JOIN jobs j ON j.job_id = p.job_id
+            LEFT JOIN notification_defaults d ON d.tenant_id = j.tenant_id
         WHERE r.job_id = p.job_id AND r.run_id = p.run_id
         RETURNING
             r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
@@ -32,13 +34,36 @@ _FRAGMENTS = {
             CASE WHEN r.call_url IS NULL THEN j.delivery ELSE 'at_least_once' END,
             CASE WHEN r.call_url IS NULL THEN j.on_unknown ELSE 'retry' END, j.runs_begun,
             -- Is an earlier run of the same job still live? Asked for recurring jobs only; the dispatcher asks again.
-            j.schedule_recurring IS NOT NULL AND EXISTS (
-                SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
-                    AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
-            ) AND r.call_url IS NULL,
+            j.schedule_recurring IS NOT NULL AND r.call_url IS NULL AND {{earlier_is_live}},
             clock_timestamp(),
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
-            r.job_version > j.version
+            r.job_version > j.version,
+            r.attempts_before, d.on_failure, d.on_success
+    """,
+    "earlier_is_live": """
+        EXISTS (
+            SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
+                AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
+        )
+    """,
+    "live_runs_of_job": """
+        SELECT {{locked_columns}} FROM runs r
+        WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
+        ORDER BY r.run_id
+    """,
+    # What a cancel must know of a run.
+    "locked_columns": """
+        r.job_id, r.run_id, r.tenant_id, r.scheduled_for, r.node_id, r.fence, r.trigger, r.attempt, r.started_at,
+        r.accepted_at, (SELECT j.calling FROM jobs j WHERE j.job_id = r.job_id), now()
+    """,
+    # What is asked of a run of which a target says, or should have said, how it went.
+    "long_columns": """
+        r.job_id, r.run_id, r.tenant_id, r.trigger, r.state, r.scheduled_for, r.attempt, r.lost_attempts,
+        coalesce(r.attempts_before, 0), r.fence, r.started_at, r.accepted_at, r.deadline_at, r.heartbeat_seconds,
+        coalesce(r.sent_by, r.node_id) AS sent_by,
+        CASE WHEN r.cancel_requested_at IS NOT NULL THEN coalesce(r.cancel_reason, 'cancelled by request') END,
+        j.job_url, r.call_method, j.calling, j.max_attempts, j.delivery, j.on_unknown, j.schedule_recurring, j.timezone,
+        j.terms, j.runs_begun, d.on_failure, d.on_success, clock_timestamp()
     """,
     "job_columns": """
         j.job_id, j.state, j.schedule_recurring, j.schedule_oneoff, j.timezone, j.terms, j.calling, j.job_url,
@@ -65,24 +90,53 @@ _FRAGMENTS = {
     """,
     "live_columns": """
         r.run_id, r.job_id, r.state AS status, r.scheduled_for, nullif(r.due_at, {{never}}) AS due_at, r.started_at,
-        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger, r.node_id,
+        NULL::timestamptz AS finished_at, r.attempt, NULL::smallint AS http_status, r.error, r.trigger,
+        nullif(r.node_id, 'target') AS node_id,
         NULL::timestamptz AS deleted_at, 1 AS occurrences, NULL::timestamptz AS superseded_by,
         NULL::text AS resolution, NULL::timestamptz AS resolved_at, NULL::text AS resolved_by,
         NULL::text AS resolution_note, r.fence, r.waiting, NULL::text AS trace, NULL::text AS error_class,
-        CASE WHEN r.node_id IS NULL THEN r.lane END AS lane
+        CASE WHEN r.node_id IS NULL THEN r.lane END AS lane, NULL::text AS fingerprint,
+        r.accepted_at, r.deadline_at, r.heartbeat_at, r.progress
     """,
     "ended_columns": """
         h.run_id, h.job_id, h.status, h.scheduled_for, h.due_at, h.started_at,
         h.finished_at, h.attempt, h.http_status, h.error, h.trigger, h.node_id,
         h.deleted_at, h.occurrences, h.superseded_by,
         h.resolution, h.resolved_at, h.resolved_by, h.resolution_note, h.fence, false AS waiting, h.trace,
-        h.error_class, NULL::text AS lane
+        h.error_class, NULL::text AS lane, h.fingerprint,
+        h.accepted_at, NULL::timestamptz AS deadline_at, NULL::timestamptz AS heartbeat_at, NULL::text AS progress
     """,
     # All that is known of a target, in the order of store/targets.py.
     "target_columns": """
         t.tenant_id, t.name, t.max_concurrency, t.rate_per_second, t.burst, t.breaker, t.paused_at, t.pause_reason,
         t.next_slot_at, t.opened_at, t.open_until, t.openings, t.probes, t.probed_at, t.open_reason,
         t.slowed_rate, t.slowed_from, t.slowed_at, clock_timestamp()
+    """,
+    # What listings of runs over all jobs are narrowed to, beside status and time.
+    "live_filter": """
+        r.tenant_id = %(tenant_id)s AND r.state = ANY(%(statuses)s::text[])
+        AND (%(job_id)s::uuid IS NULL OR r.job_id = %(job_id)s::uuid)
+        AND (%(trigger)s::text IS NULL OR r.trigger = %(trigger)s::text)
+        AND (%(target)s::text IS NULL OR (r.call_url IS NULL AND j.target_host = %(target)s::text))
+        AND j.labels @> ALL (%(labels)s::jsonb[])
+        AND r.due_at <= %(before)s AND (r.due_at, r.run_id) < (%(before)s, %(before_id)s::uuid)
+    """,
+    # A dead letter that nobody has taken back yet, of a job that may be called.
+    "dead_letter": """
+        h.status = asked.status AND h.status <> 'SUCCEEDED' AND {{ended_filter}}
+        AND h.resolution IS NULL AND j.state NOT IN ('PAUSED', 'DELETED')
+        AND h.finished_at < %(horizon)s
+    """,
+    "ended_filter": """
+        h.tenant_id = %(tenant_id)s AND h.resolution IS DISTINCT FROM 'RETRIED'
+        AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
+        AND (%(job_id)s::uuid IS NULL OR h.job_id = %(job_id)s::uuid)
+        AND (%(trigger)s::text IS NULL OR h.trigger = %(trigger)s::text)
+        AND (%(target)s::text IS NULL OR coalesce(h.target, j.target_host) = %(target)s::text)
+        AND (%(fingerprint)s::text IS NULL OR h.fingerprint = %(fingerprint)s::text)
+        AND (%(error_class)s::text IS NULL OR h.error_class = %(error_class)s::text)
+        AND j.labels @> ALL (%(labels)s::jsonb[])
+        AND h.finished_at >= %(finished_after)s AND h.finished_at < %(finished_before)s
     """,
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",

@@ -1,7 +1,7 @@
 """Live runs: claimed, armed, finished and given back, in batches. Each row keeps its own fate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -9,9 +9,13 @@ from uuid import UUID
 from psycopg.rows import args_row, dict_row
 
 from countwheel.domain import ids
-from countwheel.domain.run import Trigger
-from countwheel.store.columns import columns_of
+from countwheel.domain.fingerprint import class_of_text, fingerprint
+from countwheel.domain.notification import Defaults, url_told
+from countwheel.domain.run import RunStatus, Trigger
+from countwheel.store import notices
+from countwheel.store.columns import NO_COLUMN, columns_of
 from countwheel.store.database import Connection
+from countwheel.store.notices import Notice
 from countwheel.store.queries import query
 
 ClaimSize = Literal[8, 64]
@@ -57,6 +61,11 @@ class ClaimedRun:
     claimed_at: datetime
     stale: bool
     """The job was changed after the claim read it: what is said about it here is out of date."""
+    attempts_before: int | None
+    """Of its attempts: those before it was redriven. They count for nothing in its retry policy. None: it was not."""
+    tenant_on_failure: str | None
+    """Who is told of its end where its job does not say."""
+    tenant_on_success: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,12 @@ class FinishedRun:
     trace: str | None = None
     error_class: str | None = None
     response_headers: str | None = None
+    fingerprint: str | None = None
+    target: str | None = None
+    told_url: str | None = field(default=None, metadata=NO_COLUMN)
+    """Who is told of this end. Where anybody is, the batch is to be finished in a transaction."""
+    completion: str | None = None
+    """What its target said at the end, where it had accepted the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +168,19 @@ class RunningRun:
 
 @dataclass(frozen=True, slots=True)
 class RecoveredRun:
-    """A run that was taken over from a lost node."""
+    """A run that was taken over from a lost node: to be sent again, or ended UNKNOWN at this fence and moment."""
 
     job_id: UUID
     run_id: UUID
     node_id: str
+    fence: int
+    is_unknown: bool
+    reason: str
+    trigger: str
+    target: str
+    calling: str | None
+    tenant_on_failure: str | None
+    taken_at: datetime
 
 
 async def claim(
@@ -243,7 +266,11 @@ async def count_begun(connection: Connection, job_ids: Sequence[UUID]) -> None:
 
 
 async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UUID]:
-    """Move ended runs into the ledger and return the ids of those whose fence still matched."""
+    """Move ended runs into the ledger and return the ids of those whose fence still matched.
+
+    Whoever is to be told of one (`told_url`) is told by a run of its own, written in the same transaction: where a
+    batch has such an end, the caller must have begun one.
+    """
     cursor = await connection.execute(
         query("finish"),
         columns_of(
@@ -259,10 +286,16 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
                 "errors",
             ),
             *("response_heads", "occurrences", "superseded_bys", "lasts", "sent"),
-            *("traces", "error_classes", "response_headers"),
+            *("traces", "error_classes", "response_headers", "fingerprints", "targets", "completions"),
         ),
     )
-    return {row[0] async for row in cursor}
+    ended = {row[0] async for row in cursor}
+    told = [(run, run.told_url) for run in batch if run.told_url is not None and run.run_id in ended]
+    if told:
+        await notices.insert(
+            connection, [Notice(run.job_id, run.run_id, run.fence, run.finished_at, url) for run, url in told]
+        )
+    return ended
 
 
 async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id: str) -> set[UUID]:
@@ -300,10 +333,43 @@ async def release(connection: Connection, batch: Sequence[HeldRun]) -> set[UUID]
 
 
 async def recover(connection: Connection) -> list[RecoveredRun]:
-    """Take over what lost and stopped nodes still hold: due again at once, with a higher fence."""
+    """Take over what lost and stopped nodes still hold: due again at once, with a higher fence.
+
+    Must run in a transaction: what ends UNKNOWN here is told of, and what it looks like is written down, after that.
+    """
     cursor = connection.cursor(row_factory=args_row(RecoveredRun))
     await cursor.execute(query("recover"))
-    return await cursor.fetchall()
+    recovered = await cursor.fetchall()
+    if unknown := [run for run in recovered if run.is_unknown]:
+        await _mark_failures(connection, unknown)
+        urls = [
+            url_told(RunStatus.UNKNOWN, run.trigger, run.calling, Defaults(run.tenant_on_failure)) for run in unknown
+        ]
+        told = [
+            Notice(run.job_id, run.run_id, run.fence, run.taken_at, url)
+            for run, url in zip(unknown, urls, strict=True)
+            if url is not None
+        ]
+        await notices.insert(connection, told)
+    return recovered
+
+
+async def _mark_failures(connection: Connection, unknown: Sequence[RecoveredRun]) -> None:
+    classes = [class_of_text(run.reason) for run in unknown]
+    await connection.execute(
+        query("mark_failures"),
+        {
+            "job_ids": [run.job_id for run in unknown],
+            "run_ids": [run.run_id for run in unknown],
+            "fences": [run.fence for run in unknown],
+            "fingerprints": [
+                fingerprint(run.target, kind, run.reason) for run, kind in zip(unknown, classes, strict=True)
+            ],
+            "error_classes": classes,
+            "targets": [run.target for run in unknown],
+            "finished_ats": [run.taken_at for run in unknown],
+        },
+    )
 
 
 async def count_earlier(connection: Connection, job_id: UUID, run_id: UUID, trigger: str) -> int:

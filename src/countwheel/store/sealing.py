@@ -2,6 +2,8 @@
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from countwheel.clock import Chance
 
@@ -20,8 +22,13 @@ class Sealer:
         """Take a key of 32 bytes. Raises `ValueError` for another length."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"the secret key must have {KEY_BYTES} bytes, not {len(key)}")
+        self._key = key
         self._cipher = AESGCM(key)
         self._chance = chance
+
+    def derive_key(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for one purpose (HKDF-SHA256, RFC 5869): it tells nothing of the operator's."""
+        return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode()).derive(self._key)
 
     def seal(self, secret: bytes, belongs_to: str) -> bytes:
         """Return `secret` sealed: nonce, then ciphertext and tag."""

@@ -24,6 +24,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def run_id(self) -> str:
@@ -118,9 +119,9 @@ class WebhookReceiver:
         """Return how often each run was received."""
         return Counter(call.run_id for call in self.calls)
 
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
+    def take(self, path: str, headers: dict[str, str], body: bytes, method: str = "POST") -> Reply:
         """Keep a call and return how to answer it."""
-        call = Received(self._clock.now(), path, headers, body)
+        call = Received(self._clock.now(), path, headers, body, method)
         self.calls.append(call)
         self._changed.set()
         return self._reply(call) if callable(self._reply) else self._reply
@@ -179,7 +180,8 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         request = self._request
-        reply = self._receiver.take(request.path, request.headers, bytes(request.body))
+        method = self._parser.get_method().decode("ascii")
+        reply = self._receiver.take(request.path, request.headers, bytes(request.body), method)
         if reply.after is None and reply.delay_seconds == 0:
             self._answer(reply)
             return

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from countwheel.domain.cron import fields
 from countwheel.domain.cron.days import Days, parse_days
-from countwheel.domain.cron.fields import FIRST_YEAR, LAST_YEAR, CronError, Field, parse_values
+from countwheel.domain.cron.fields import FIRST_YEAR, LAST_YEAR, BackwardsError, CronError, Field, parse_values
 
 MAX_EXPRESSION_CHARACTERS = 256
 
@@ -123,6 +123,19 @@ def _parse(expression: str, job_id: UUID) -> Cron:
     if len(expression) > MAX_EXPRESSION_CHARACTERS:
         raise CronError(f"longer than {MAX_EXPRESSION_CHARACTERS} characters")
     parts = split_fields(expression)
+    try:
+        parsed = _of_fields(parts, job_id)
+    except BackwardsError as error:
+        raise CronError(
+            f"bad {error.field.name} {error.term!r} at position {_position(parts, error.field)}: "
+            f"the range runs backwards{error.instead}"
+        ) from error
+    if parsed.next_after(datetime.min) is None:  # noqa: DTZ901 (wall time)
+        raise CronError("never fires: no such day exists in the named months")
+    return parsed
+
+
+def _of_fields(parts: dict[str, str], job_id: UUID) -> Cron:
     minute, hour, day, month, weekday = (
         parts["minute"],
         parts["hour"],
@@ -130,7 +143,7 @@ def _parse(expression: str, job_id: UUID) -> Cron:
         parts["month"],
         parts["day of week"],
     )
-    parsed = Cron(
+    return Cron(
         seconds=parse_values(fields.SECOND, parts.get("second", "0"), job_id),
         minutes=parse_values(fields.MINUTE, minute, job_id),
         hours=parse_values(fields.HOUR, hour, job_id),
@@ -139,9 +152,12 @@ def _parse(expression: str, job_id: UUID) -> Cron:
         years=parse_values(fields.YEAR, parts["year"], job_id) >> FIRST_YEAR if "year" in parts else _ALL_YEARS,
         repeats=_is_repeated(minute) or _is_repeated(hour),
     )
-    if parsed.next_after(datetime.min) is None:  # noqa: DTZ901 (wall time)
-        raise CronError("never fires: no such day exists in the named months")
-    return parsed
+
+
+def _position(parts: dict[str, str], field: Field) -> int:
+    """Return where a field begins in its expression; the first character is 1."""
+    before = list(parts)[: list(parts).index(field.name)]
+    return 1 + sum(len(parts[name]) + 1 for name in before)
 
 
 def split_fields(expression: str) -> dict[str, str]:
@@ -150,7 +166,7 @@ def split_fields(expression: str) -> dict[str, str]:
         expression = _nickname(expression)
     parts = expression.split(" ")
     layout = _LAYOUTS.get(len(parts))
-    if layout is None or not expression.isascii():
+    if layout is None:
         raise CronError(
             "not five fields with one space between: give minute, hour, day of month, month and day of week, "
             "like '*/5 * * * *' (a sixth one in front is seconds, a seventh one at the end years)"

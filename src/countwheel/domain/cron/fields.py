@@ -18,6 +18,17 @@ class CronError(ValueError):
     """An expression that means nothing: which field, where, and what would be right."""
 
 
+class BackwardsError(CronError):
+    """A range that runs backwards. Where its field begins, only the expression as a whole knows."""
+
+    def __init__(self, field: "Field", term: str, instead: str = "") -> None:
+        """`instead` says how to write it."""
+        super().__init__(f"bad {field.name} {term!r}: the range runs backwards{instead}")
+        self.field = field
+        self.term = term
+        self.instead = instead
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of an expression: its name, its values, and what is special about it."""
@@ -134,10 +145,7 @@ def _values(field: Field, match: re.Match[str], job_id: UUID) -> Iterator[int]:
         return iter(range(low, field.last + 1, step) if match["step"] else (low,))
     high = field.value(match["high"])
     if high < low:
-        raise CronError(
-            f"bad {field.name} {match[0]!r}: the range runs backwards; write it as two, "
-            f"like {low}-{field.last},{field.first}-{high}"
-        )
+        raise BackwardsError(field, match[0], f"; write it as two, like {low}-{field.last},{field.first}-{high}")
     return iter(range(low, high + 1, step))
 
 
@@ -146,7 +154,7 @@ def _hashed(field: Field, match: re.Match[str], step: int, job_id: UUID) -> Iter
     last = field.last if field.hash_last is None else field.hash_last
     low, high = int(match["hash_low"] or field.first), int(match["hash_high"] or last)
     if high < low:
-        raise CronError(f"bad {field.name} {match[0]!r}: the range runs backwards")
+        raise BackwardsError(field, match[0])
     digest = hashlib.sha256(job_id.bytes + field.name.encode()).digest()
     own = int.from_bytes(digest[:8])
     if match["step"] is None:

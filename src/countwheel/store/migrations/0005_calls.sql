@@ -39,12 +39,10 @@ ALTER TABLE runs
         AND (call_url IS NULL) = (call_method IS NULL) AND (call_url IS NULL) = (call_body IS NULL)
     ),
     DROP CONSTRAINT runs_trigger_check,
-    ADD CONSTRAINT runs_trigger_check
-        CHECK (trigger IN ('schedule', 'manual', 'backfill', 'notification', 'cancellation'));
+    ADD CONSTRAINT runs_trigger_check CHECK (trigger IN ('schedule', 'manual', 'backfill', 'notification', 'cancellation'));
 ALTER TABLE run_history
     DROP CONSTRAINT run_history_trigger_check,
-    ADD CONSTRAINT run_history_trigger_check
-        CHECK (trigger IN ('schedule', 'manual', 'backfill', 'notification', 'cancellation'));
+    ADD CONSTRAINT run_history_trigger_check CHECK (trigger IN ('schedule', 'manual', 'backfill', 'notification', 'cancellation'));
 
 -- What an attempt met: where it went and how long each step took (`trace`), what class of error it was, the head of the answer.
 ALTER TABLE run_history
@@ -54,3 +52,6 @@ ALTER TABLE attempts
     ADD COLUMN trace text CHECK (length(trace) <= 200),
     ADD COLUMN error_class text CHECK (length(error_class) <= 64),
     ADD COLUMN response_headers text CHECK (length(response_headers) <= 4096);
+
+-- Which jobs name a secret. Most jobs say nothing of their calls, and are not in it.
+CREATE INDEX jobs_by_secret ON jobs USING gin ((jsonb_path_query_array(calling::jsonb, '$.**.secret'))) WHERE calling IS NOT NULL;

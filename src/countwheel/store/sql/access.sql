@@ -5,9 +5,6 @@ SELECT tenant_id FROM tenants WHERE name = %(name)s;
 INSERT INTO tenants (tenant_id, name, signing_secret) VALUES (%(tenant_id)s, %(name)s, %(signing_secret)s)
 ON CONFLICT (name) DO NOTHING;
 
--- name: signing_secrets
-SELECT tenant_id, signing_secret FROM tenants WHERE tenant_id = ANY(%(tenant_ids)s);
-
 -- name: find_client
 SELECT client_id, tenant_id, secret_hash, scopes, name FROM clients
 WHERE client_id = %(client_id)s AND revoked_at IS NULL;

@@ -38,10 +38,16 @@ ORDER BY run_id DESC
 LIMIT %(limit)s::int;
 
 -- name: find_attempts
--- The attempts of a run that did not simply succeed, in the order of their fences.
+-- The attempts of a run, in the order of their fences: those that did not simply succeed have rows of their own, one that did
+-- is the ledger's row.
 SELECT attempt, fence, started_at, finished_at, node_id, http_status, error, response_head, trace, error_class, response_headers
 FROM attempts
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+UNION ALL
+SELECT attempt, fence, CASE WHEN attempt = 1 THEN started_at END, finished_at, node_id, http_status, error, response_head, trace,
+    error_class, NULL
+FROM run_history
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s AND status = 'SUCCEEDED'
 ORDER BY fence;
 
 -- name: hide_run
@@ -62,10 +68,11 @@ VALUES (
 );
 
 -- name: end_unheld
--- End a live run that nobody holds, for a cancel; of a chain whose job is deleted it stands for what was due after it,
+-- End a live run that no node holds (nobody, or its target), for a cancel; of a chain whose job is deleted it stands for what was due after it,
 -- too. The caller has locked it.
 WITH gone AS (
-    DELETE FROM runs WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NULL
+    DELETE FROM runs
+    WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND (node_id IS NULL OR accepted_at IS NOT NULL)
     RETURNING *
 ),
 completed AS (
@@ -76,11 +83,11 @@ completed AS (
 )
 INSERT INTO run_history (
     job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-    lost_attempts, fence, error, occurrences, superseded_by
+    lost_attempts, fence, error, occurrences, superseded_by, node_id, accepted_at
 )
 SELECT job_id, run_id, tenant_id, trigger, 'CANCELED', scheduled_for,
     CASE WHEN due_at < {{never}} THEN due_at ELSE scheduled_for END, started_at, now(), attempt,
-    lost_attempts, fence, %(reason)s, %(occurrences)s, %(superseded_by)s
+    lost_attempts, fence, %(reason)s, %(occurrences)s, %(superseded_by)s, sent_by, accepted_at
 FROM gone
 RETURNING run_id;
 
@@ -89,13 +96,21 @@ UPDATE run_history SET resolution = %(outcome)s, resolved_at = now(), resolved_b
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
   AND status = 'UNKNOWN' AND resolution IS NULL;
 
--- name: send_unknown_again
--- The run is live once more, under its own id: a receiver that had it recognises it. The fence goes on rising.
-WITH decided AS (
-    UPDATE run_history SET resolution = 'RETRIED', resolved_at = now(), resolved_by = %(by)s
-    WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
-      AND status = 'UNKNOWN' AND resolution IS NULL
-    RETURNING *
+-- name: redrive
+-- Dead letters of a job are live once more, each under its own id: a receiver that had it recognises it. The fence goes on
+-- rising; the retry policy counts anew: attempts, nodes that were lost, and the age, which begins with the next attempt. Setting the resolution is the compare-and-set: two redrives at once make one.
+WITH asked AS (
+    SELECT * FROM unnest(%(run_ids)s::uuid[], %(buckets)s::int2[], %(due_ats)s::timestamptz[])
+        AS a (run_id, bucket, due_at)
+),
+decided AS (
+    UPDATE run_history h SET resolution = 'RETRIED', resolved_at = now(), resolved_by = %(by)s
+    FROM asked a
+    WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s AND h.run_id = a.run_id
+      AND h.status = ANY(%(statuses)s::text[]) AND h.resolution IS NULL
+      -- An errand of which a release before this one has not kept what it calls cannot be sent again.
+      AND (h.trigger IN ('notification', 'cancellation')) = (h.call_url IS NOT NULL)
+    RETURNING h.*, a.bucket, greatest(a.due_at, h.scheduled_for, now()) AS due_again_at
 ),
 active AS (
     UPDATE jobs SET state = 'ACTIVE', ended_at = NULL, updated_at = now()
@@ -104,11 +119,11 @@ active AS (
         AND decided.trigger = 'schedule'
 )
 INSERT INTO runs (
-    job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, lost_attempts, fence, started_at,
-    error
+    job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, attempts_before, fence, error,
+    call_method, call_url, call_body
 )
-SELECT job_id, run_id, tenant_id, %(bucket)s, trigger, 'RETRYING', scheduled_for, greatest(now(), scheduled_for), attempt,
-    lost_attempts, fence, started_at, error
+SELECT job_id, run_id, tenant_id, bucket, trigger, CASE WHEN attempt > 0 THEN 'RETRYING' ELSE 'SCHEDULED' END,
+    scheduled_for, due_again_at, attempt, attempt, fence, error, call_method, call_url, call_body
 FROM decided
 RETURNING run_id;
 

@@ -49,31 +49,42 @@ WITH ended AS MATERIALIZED (
         %(started_ats)s::timestamptz[], %(finished_ats)s::timestamptz[], %(http_statuses)s::int2[],
         %(errors)s::text[], %(response_heads)s::bytea[], %(occurrences)s::int4[], %(superseded_bys)s::timestamptz[],
         %(lasts)s::boolean[], %(sent)s::boolean[], %(traces)s::text[], %(error_classes)s::text[],
-        %(response_headers)s::text[]
+        %(response_headers)s::text[], %(fingerprints)s::text[], %(targets)s::text[], %(completions)s::text[]
     ) AS e (
         job_id, run_id, fence, status, started_at, finished_at, http_status,
-        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers
+        error, response_head, occurrences, superseded_by, last, sent, trace, error_class, response_headers,
+        fingerprint, target, completion
     )
+    -- True of every held run. The planner takes it for a third of them, and so keeps to the key where it knows nothing
+    -- of `runs`: the wider a row may be, the fewer of them it takes the table to have, and the sooner it reads them all.
+    WHERE e.fence > 0
 ),
 left_runs AS (
     DELETE FROM runs r USING ended e
     WHERE r.job_id = e.job_id AND r.run_id = e.run_id AND r.fence = e.fence
     RETURNING
         r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
-        r.node_id, coalesce(r.started_at, e.started_at) AS started_at, e.started_at AS attempt_started_at,
+        coalesce(r.sent_by, r.node_id) AS node_id, r.accepted_at, coalesce(r.started_at, e.started_at) AS started_at,
+        e.started_at AS attempt_started_at, e.completion,
         e.finished_at, e.status, e.http_status, e.error, e.response_head, e.occurrences, e.superseded_by,
-        e.last, e.sent, e.trace, e.error_class, e.response_headers
+        e.last, e.sent, e.trace, e.error_class, e.response_headers, e.fingerprint, e.target,
+        -- An errand that failed may be redriven: what it would call is kept with a fingerprint, and with nothing else.
+        CASE WHEN e.fingerprint IS NOT NULL THEN r.call_method END AS call_method,
+        CASE WHEN e.fingerprint IS NOT NULL THEN r.call_url END AS call_url,
+        CASE WHEN e.fingerprint IS NOT NULL THEN r.call_body END AS call_body
 ),
 ledger AS (
     INSERT INTO run_history (
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at, attempt,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
+        fingerprint, target, call_method, call_url, call_body, accepted_at, completion
     )
     SELECT
         job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         -- The claim counted an attempt; a run that was ended without a call made one fewer.
         CASE WHEN sent THEN attempt ELSE greatest(attempt - 1, lost_attempts) END,
-        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class
+        lost_attempts, fence, node_id, http_status, error, response_head, occurrences, superseded_by, trace, error_class,
+        fingerprint, target, call_method, call_url, call_body, accepted_at, completion
     FROM left_runs
 ),
 tried AS (
@@ -83,7 +94,7 @@ tried AS (
     )
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id, attempt_started_at, finished_at, http_status, error,
         response_head, trace, error_class, response_headers
-    FROM left_runs WHERE sent AND error IS NOT NULL
+    FROM left_runs WHERE sent AND error IS NOT NULL AND node_id IS NOT NULL -- what nobody held is no attempt
 ),
 completed AS (
     UPDATE jobs SET state = 'COMPLETED', ended_at = now(), updated_at = now()
@@ -114,7 +125,7 @@ WITH again AS MATERIALIZED (
 ),
 returned AS (
     UPDATE runs r SET
-        state = 'RETRYING', node_id = NULL, error = a.error, due_at = greatest(a.due_at, r.scheduled_for),
+        state = 'RETRYING', node_id = NULL, waiting = false, error = a.error, due_at = greatest(a.due_at, r.scheduled_for),
         started_at = coalesce(r.started_at, a.started_at)
     FROM again a
     WHERE r.job_id = a.job_id AND r.run_id = a.run_id AND r.fence = a.fence AND coalesce(r.node_id, '') = %(node_id)s
@@ -134,7 +145,7 @@ SELECT run_id FROM returned;
 
 -- name: mark_running
 -- Show calls that are still under way. Touches no indexed column: a HOT update.
-UPDATE runs r SET state = 'RUNNING', started_at = coalesce(r.started_at, m.started_at)
+UPDATE runs r SET state = 'RUNNING', waiting = false, started_at = coalesce(r.started_at, m.started_at)
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(started_ats)s::timestamptz[])
     AS m (job_id, run_id, fence, started_at)
 WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.state = 'CLAIMED'
@@ -142,11 +153,12 @@ WHERE r.job_id = m.job_id AND r.run_id = m.run_id AND r.fence = m.fence AND r.st
 RETURNING r.run_id;
 
 -- name: release
--- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen.
+-- Hand back what was claimed and not sent: the attempt is not counted, the fence stays risen. What a target has taken
+-- over meanwhile was sent.
 UPDATE runs r SET
     state = CASE WHEN r.attempt > 1 THEN 'RETRYING' ELSE 'SCHEDULED' END, node_id = NULL, attempt = r.attempt - 1
 FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (job_id, run_id, fence)
-WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL
+WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence AND r.node_id IS NOT NULL AND r.accepted_at IS NULL
 RETURNING r.run_id;
 
 -- name: set_aside
@@ -172,13 +184,15 @@ WITH lost AS MATERIALIZED (
     FOR UPDATE OF r SKIP LOCKED
 ),
 judged AS MATERIALIZED (
-    SELECT lost.*, lost.state = 'RUNNING' AND j.on_unknown = 'hold' AS is_unknown,
-        'lost: node ' || lost.node_id || ' was lost before it recorded the outcome' AS reason
-    FROM lost JOIN jobs j ON j.job_id = lost.job_id
+    SELECT lost.*, lost.state = 'RUNNING' AND j.on_unknown = 'hold' AND lost.call_url IS NULL AS is_unknown,
+        'lost: node ' || lost.node_id || ' was lost before it recorded the outcome' AS reason,
+        j.target_host, j.calling, d.on_failure AS tenant_on_failure
+    FROM lost JOIN jobs j ON j.job_id = lost.job_id LEFT JOIN notification_defaults d ON d.tenant_id = lost.tenant_id
 ),
 freed AS (
     UPDATE runs r SET
-        state = 'RETRYING', node_id = NULL, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1, error = judged.reason
+        state = 'RETRYING', node_id = NULL, waiting = false, fence = r.fence + 1, lost_attempts = r.lost_attempts + 1,
+        error = judged.reason
     FROM judged
     WHERE r.job_id = judged.job_id AND r.run_id = judged.run_id AND NOT judged.is_unknown
     RETURNING r.run_id
@@ -205,13 +219,25 @@ completed AS (
         AND jobs.schedule_oneoff IS NOT NULL
 ),
 tried AS (
-    INSERT INTO attempts (job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, error)
+    INSERT INTO attempts (
+        job_id, run_id, tenant_id, attempt, fence, node_id, started_at, finished_at, error, error_class
+    )
     SELECT job_id, run_id, tenant_id, attempt, fence, node_id,
         -- `runs.started_at` is the first attempt's start: it is this attempt's only where this is the first.
-        CASE WHEN attempt = 1 THEN started_at END, now(), reason
+        CASE WHEN attempt = 1 THEN started_at END, now(), reason, 'lost'
     FROM judged
 )
-SELECT job_id, run_id, node_id FROM judged;
+SELECT job_id, run_id, node_id, fence + 1, is_unknown, reason, trigger, target_host, calling, tenant_on_failure, now()
+FROM judged;
+
+-- name: mark_failures
+-- What the failures just written down by `recover` look like: computed, and so after it, in its transaction.
+UPDATE run_history h SET fingerprint = f.fingerprint, error_class = f.error_class, target = f.target
+FROM unnest(
+    %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(fingerprints)s::text[], %(error_classes)s::text[],
+    %(targets)s::text[], %(finished_ats)s::timestamptz[]
+) AS f (job_id, run_id, fence, fingerprint, error_class, target, finished_at)
+WHERE h.job_id = f.job_id AND h.run_id = f.run_id AND h.fence = f.fence AND h.finished_at = f.finished_at;
 
 -- name: earlier_runs
 -- How many live runs of this job are earlier than this one? A backfill and the schedule do not wait for each other.
@@ -247,21 +273,24 @@ CROSS JOIN LATERAL (
 ) AS due;
 
 -- name: lock_live_run
-SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
+SELECT {{locked_columns}} FROM runs r
 WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run_id)s
 FOR UPDATE;
 
 -- name: lock_live_runs
 -- Every live run of a job, locked, but for errands; waits for a claim that is about to arm the next one.
-SELECT r.run_id, r.scheduled_for, r.node_id, r.fence, r.trigger, now() FROM runs r
-WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.call_url IS NULL
-ORDER BY r.run_id
+{{live_runs_of_job}}
 FOR UPDATE;
+
+-- name: lock_live_runs_at_once
+-- The same by whoever has the job's lock: to wait for a run now is the wrong order, so a run that another has is an error.
+{{live_runs_of_job}}
+FOR UPDATE NOWAIT;
 
 -- name: request_cancel
 -- Ask the holder to stop. It answers by ending the run.
 UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancel_reason = coalesce(cancel_reason, %(reason)s)
-WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL;
+WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL AND accepted_at IS NULL;
 
 -- name: find_cancelled
 SELECT job_id, scheduled_for FROM cancelled_occurrences WHERE job_id = ANY(%(job_ids)s);

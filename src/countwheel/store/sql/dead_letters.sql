@@ -1,0 +1,104 @@
+-- name: list_live
+-- A page of the runs of all jobs of a tenant that are live: latest due first. What nodes hold is little, and has no such index.
+SELECT * FROM (
+    (
+        SELECT {{live_columns}}, r.due_at AS moment FROM runs r JOIN jobs j ON j.job_id = r.job_id
+        WHERE {{live_filter}} AND r.node_id IS NULL
+        ORDER BY r.due_at DESC, r.run_id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT {{live_columns}}, r.due_at AS moment FROM runs r JOIN jobs j ON j.job_id = r.job_id
+        WHERE {{live_filter}} AND r.node_id IS NOT NULL
+        ORDER BY r.due_at DESC, r.run_id DESC LIMIT %(limit)s
+    )
+) AS page
+ORDER BY moment DESC, run_id DESC LIMIT %(limit)s;
+
+-- name: list_ended
+-- A page of those that ended in other ways than SUCCEEDED, latest end first: each status by its index.
+SELECT page.* FROM unnest(%(statuses)s::text[]) AS asked (status)
+CROSS JOIN LATERAL (
+    SELECT {{ended_columns}}, h.finished_at AS moment FROM run_history h LEFT JOIN jobs j ON j.job_id = h.job_id
+    WHERE h.status = asked.status AND h.status <> 'SUCCEEDED' AND {{ended_filter}}
+        AND h.finished_at <= %(before)s AND (h.finished_at, h.run_id) < (%(before)s, %(before_id)s::uuid)
+    ORDER BY h.finished_at DESC, h.run_id DESC LIMIT %(limit)s
+) AS page
+ORDER BY page.moment DESC, page.run_id DESC LIMIT %(limit)s;
+
+-- name: list_ended_within
+-- The same of a span of time, whatever the status: no index has the runs that succeeded. Where a span lies, the ledger's
+-- order and a block range index tell.
+SELECT {{ended_columns}}, h.finished_at AS moment FROM run_history h LEFT JOIN jobs j ON j.job_id = h.job_id
+WHERE h.status = ANY(%(statuses)s::text[]) AND {{ended_filter}}
+    AND h.finished_at >= %(since)s AND h.finished_at <= %(before)s
+    AND (h.finished_at, h.run_id) < (%(before)s, %(before_id)s::uuid)
+ORDER BY h.finished_at DESC, h.run_id DESC LIMIT %(limit)s;
+
+-- name: count_dead_letters
+-- How many runs a redrive by filter would find.
+SELECT count(*) FROM unnest(%(statuses)s::text[]) AS asked (status)
+CROSS JOIN LATERAL (
+    SELECT FROM run_history h JOIN jobs j ON j.job_id = h.job_id WHERE {{dead_letter}}
+) AS found;
+
+-- name: find_dead_letters
+-- A bite of them, first end first, so that what fails again is behind the horizon and not met again.
+SELECT found.* FROM unnest(%(statuses)s::text[]) AS asked (status)
+CROSS JOIN LATERAL (
+    SELECT h.job_id, h.run_id, h.finished_at FROM run_history h JOIN jobs j ON j.job_id = h.job_id
+    WHERE {{dead_letter}}
+        AND h.finished_at >= %(after)s AND (h.finished_at, h.run_id) > (%(after)s, %(after_id)s::uuid)
+    ORDER BY h.finished_at, h.run_id LIMIT %(limit)s
+) AS found
+ORDER BY found.finished_at, found.run_id LIMIT %(limit)s;
+
+-- name: group_failures
+-- The failures of a span of time by what they look like, most of them first. The latest {{most}} are read, so that an outage of a
+-- day costs no more than that; the narrow rows are gathered first, and one error of each group is read at the end.
+WITH seen AS MATERIALIZED (
+    SELECT h.fingerprint, h.job_id, h.run_id, h.finished_at, h.target, h.error_class, h.resolution
+    FROM run_history h
+    WHERE h.tenant_id = %(tenant_id)s AND h.fingerprint IS NOT NULL AND h.deleted_at IS NULL
+        AND h.finished_at >= %(start)s AND h.finished_at < %(end)s
+        AND (%(job_id)s::uuid IS NULL OR h.job_id = %(job_id)s::uuid)
+        AND (%(target)s::text IS NULL OR h.target = %(target)s::text)
+    ORDER BY h.finished_at DESC LIMIT {{most}}
+),
+grouped AS (
+    SELECT fingerprint, min(target) AS target, min(error_class) AS error_class, count(*) AS count,
+        min(finished_at) AS first_at, max(finished_at) AS last_at, count(DISTINCT job_id) AS jobs,
+        count(*) FILTER (WHERE resolution = 'RETRIED') AS redriven,
+        count(*) FILTER (WHERE resolution IN ('SUCCEEDED', 'FAILED')) AS resolved,
+        (array_agg(job_id::text || '/' || run_id::text ORDER BY finished_at DESC))[1:3] AS samples
+    FROM seen GROUP BY fingerprint
+)
+SELECT g.fingerprint, g.target, g.error_class, sample.error, g.count, g.first_at, g.last_at, g.jobs, g.redriven,
+    g.resolved, g.samples, count(*) OVER () AS groups, sum(g.count) OVER ()::bigint AS failures,
+    min(g.first_at) OVER () AS since
+FROM grouped g
+CROSS JOIN LATERAL (
+    SELECT h.error FROM run_history h
+    WHERE h.tenant_id = %(tenant_id)s AND h.fingerprint = g.fingerprint AND h.finished_at = g.last_at LIMIT 1
+) AS sample
+ORDER BY g.count DESC, g.last_at DESC, g.fingerprint
+LIMIT %(limit)s;
+
+-- name: notice_facts
+-- What a notification tells, of runs that have just ended in this transaction: the run as it is shown, and its job.
+SELECT {{ended_columns}}, h.tenant_id, j.name, j.labels
+FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(finished_ats)s::timestamptz[])
+    AS told (job_id, run_id, fence, finished_at)
+JOIN run_history h ON h.job_id = told.job_id AND h.run_id = told.run_id AND h.fence = told.fence
+    AND h.finished_at = told.finished_at
+JOIN jobs j ON j.job_id = h.job_id;
+
+-- name: read_notification_defaults
+SELECT on_failure, on_success, updated_at FROM notification_defaults WHERE tenant_id = %(tenant_id)s;
+
+-- name: put_notification_defaults
+INSERT INTO notification_defaults (tenant_id, on_failure, on_success)
+VALUES (%(tenant_id)s, %(on_failure)s, %(on_success)s)
+ON CONFLICT (tenant_id) DO UPDATE SET
+    on_failure = excluded.on_failure, on_success = excluded.on_success, updated_at = now()
+RETURNING on_failure, on_success, updated_at;
