@@ -124,7 +124,7 @@ class Pacer:
     async def _count_what_is_under_way(self) -> None:
         """Let the calls under way to a target whose concurrency is limited since they were claimed count as its own."""
         limited = frozenset(self._targets.with_limited_concurrency())
-        fresh, self._counted = limited - self._counted, limited
+        fresh = limited - self._counted
         under_way = self._context.held.in_phase(Phase.SENDING) if fresh else []
         batch = [
             (HeldRun(held.run.job_id, held.run.run_id, held.run.fence), held.target)
@@ -134,6 +134,7 @@ class Pacer:
         if batch:
             async with self._context.database.connection() as connection:
                 await targets.put_lane(connection, batch, node_id=self._context.node.node_id)
+        self._counted = limited
 
     # The lanes:
 

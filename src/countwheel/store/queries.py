@@ -110,7 +110,7 @@ _FRAGMENTS = {
     "target_columns": """
         t.tenant_id, t.name, t.max_concurrency, t.rate_per_second, t.burst, t.breaker, t.paused_at, t.pause_reason,
         t.next_slot_at, t.opened_at, t.open_until, t.openings, t.probes, t.probed_at, t.open_reason,
-        t.slowed_rate, t.slowed_from, t.slowed_at, t.updated_at, clock_timestamp()
+        t.slowed_rate, t.slowed_from, t.slowed_at, clock_timestamp()
     """,
     # What listings of runs over all jobs are narrowed to, beside status and time.
     "live_filter": """

@@ -86,7 +86,7 @@ def _fields(row: tuple[Any, ...]) -> tuple[UUID, str, Pace, str | None, datetime
     """Read the columns of the fragment `target_columns`."""
     tenant_id, name, max_concurrency, rate_per_second, burst, breaker, paused_at, pause_reason, next_slot_at = row[:9]
     opened_at, open_until, openings, probes, probed_at, open_reason = row[9:15]
-    slowed_rate, slowed_from, slowed_at, _updated_at, now = row[15:]
+    slowed_rate, slowed_from, slowed_at, now = row[15:]
     pace = Pace(
         max_concurrency=max_concurrency,
         rate_per_second=rate_per_second,

@@ -22,7 +22,7 @@ UPDATE targets SET
 WHERE tenant_id = %(tenant_id)s AND name = %(name)s;
 
 -- name: delete_spent
--- Targets that nobody limits and that are well again. `updated_at` says that it is the same row still.
+-- Targets that nobody limits and that are well again. Asked once more: somebody may have limited one meanwhile.
 DELETE FROM targets t USING unnest(%(tenant_ids)s::uuid[], %(names)s::text[]) AS s (tenant_id, name)
 WHERE t.tenant_id = s.tenant_id AND t.name = s.name
   AND t.max_concurrency IS NULL AND t.rate_per_second IS NULL AND t.breaker IS NULL AND t.paused_at IS NULL
@@ -104,7 +104,7 @@ page AS (
 )
 SELECT %(tenant_id)s::uuid, page.name, t.max_concurrency, t.rate_per_second, t.burst, t.breaker, t.paused_at, t.pause_reason,
     t.next_slot_at, t.opened_at, t.open_until, coalesce(t.openings, 0), coalesce(t.probes, 0), t.probed_at, t.open_reason,
-    t.slowed_rate, t.slowed_from, t.slowed_at, t.updated_at, clock_timestamp(),
+    t.slowed_rate, t.slowed_from, t.slowed_at, clock_timestamp(),
     (
         SELECT count(*) FROM (
             SELECT FROM runs r
