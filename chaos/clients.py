@@ -12,18 +12,25 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 from time import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
-from checker.history import Operation, Schedule
+from checker.history import Completion, Operation, Receipt, Schedule
 
 _TIMEOUT = aiohttp.ClientTimeout(total=8)
 _TRIES = 4
 _DEFINITE_FAILURES = frozenset({400, 404, 409, 412, 422})
-_CREATED, _OK, _UNAUTHORIZED = 201, 200, 401
+_CREATED, _OK, _UNAUTHORIZED, _CONFLICT = 201, 200, 401, 409
+_SAYS = 40
+"""A completion is said so often at the most."""
+_WORKS_LONGER = 0.2
+_RECEIPT = msgspec.json.Decoder(Receipt)
 _LAST_OPERATION = 16
 _OVERLAPS = ("", "queue_one", "queue_all", "cancel_running", "allow")
 
@@ -70,8 +77,15 @@ class Clients:
     """All clients of a round."""
 
     def __init__(
-        self, urls: Callable[[], list[str]], credentials: tuple[str, str], sink_url: str, random: Random
+        self,
+        urls: Callable[[], list[str]],
+        credentials: tuple[str, str],
+        sink_url: str,
+        random: Random,
+        *,
+        receipts_file: Path | None = None,
     ) -> None:
+        """`receipts_file` is where the sink notes what it has taken over, which is then completed from here."""
         self._urls = urls
         self._credentials = credentials
         self._sink_url = sink_url
@@ -81,7 +95,9 @@ class Clients:
         self._number = 0
         self._stopping = asyncio.Event()
         self._bodies: dict[str, dict[str, Any]] = {}
+        self._receipts_file = receipts_file
         self.operations: list[Operation] = []
+        self.completions: list[Completion] = []
 
     async def run(self, plan: Plan) -> None:
         """Work until `stop`."""
@@ -90,7 +106,7 @@ class Clients:
             workers += [self._recurring(self._every(2 + n % 5), "/ok") for n in range(plan.every_few_seconds)]
             workers += [self._recurring(self._every(3), "/long") for _ in range(plan.long_running)]
             workers += [self._one_offs(plan.one_offs_a_second / 4) for _ in range(4)]
-            await asyncio.gather(*workers)
+            await asyncio.gather(*workers, self._complete_what_was_taken_over())
 
     def stop(self) -> None:
         """Begin nothing new; what is under way is finished."""
@@ -211,12 +227,49 @@ class Clients:
             at_ms = int((time() + self._random.uniform(-0.2, 5)) * 1000)
             hold = self._random.random() < 0.25
             path = self._random.choices(("/ok", "/flaky", "/long"), (6, 2, 1))[0]
-            label, job_id = await self._create(Schedule(at_ms=at_ms), path, hold=hold)
+            works_longer = self._random.random() < _WORKS_LONGER
+            label, job_id = await self._create(Schedule(at_ms=at_ms), path, hold=hold, works_longer=works_longer)
             if job_id is not None and self._random.random() < 0.1:
                 await self.cancel_next(label, job_id)
             await self._pause(self._random.expovariate(a_second))
 
-    async def _create(self, schedule: Schedule, path: str, *, hold: bool, overlap: str = "") -> tuple[str, str | None]:
+    async def _complete_what_was_taken_over(self) -> None:
+        """Say of each run that the sink has taken over how it went, a while later, until somebody has heard it."""
+        if self._receipts_file is None:
+            return
+        read, saying = 0, set[asyncio.Task[None]]()
+        while True:
+            stopping = self._stopping.is_set()
+            lines = (
+                self._receipts_file.read_bytes()[read:].rpartition(b"\n")[0] if self._receipts_file.exists() else b""
+            )
+            read += len(lines) + 1 if lines else 0
+            for receipt in map(_RECEIPT.decode, lines.splitlines()):
+                if receipt.taken_over:
+                    saying.add(asyncio.create_task(self._say(receipt)))
+            if stopping:
+                break
+            await self._pause(0.1)
+        if saying:
+            await asyncio.wait(saying)
+
+    async def _say(self, receipt: Receipt) -> None:
+        await self._pause(self._random.uniform(0, 5))
+        said = self._random.choices(("SUCCEEDED", "FAILED", "RETRY"), (8, 1, 1))[0]
+        noted = Completion(receipt.label, receipt.run_id, receipt.fence, said, time())
+        self.completions.append(noted)
+        body = {"status": "SUCCEEDED" if said == "SUCCEEDED" else "FAILED", "retry": said == "RETRY"}
+        callback = urlsplit(receipt.callback)
+        for _ in range(_SAYS):
+            status, _answer = await self._send("POST", f"{callback.path}?{callback.query}", body, None)
+            if status in {_OK, _CONFLICT}:
+                noted.answered_at, noted.answer = time(), "ok" if status == _OK else "refused"
+                return
+            await asyncio.sleep(self._random.uniform(0.1, 1.0))
+
+    async def _create(
+        self, schedule: Schedule, path: str, *, hold: bool, overlap: str = "", works_longer: bool = False
+    ) -> tuple[str, str | None]:
         self._number += 1
         label = f"job-{self._number}"
         body: dict[str, Any] = {
@@ -233,6 +286,8 @@ class Clients:
             body["schedule_oneoff"] = at.isoformat(timespec="milliseconds")
         if hold:
             body["delivery"] = "at_most_once"
+        if works_longer:
+            body["callback"] = {"deadline_seconds": 30}
         if overlap:
             body["overlap"] = overlap
         self._bodies[label] = body

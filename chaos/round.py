@@ -67,6 +67,7 @@ async def play(plan: RoundPlan) -> Verdict:
         with suppress(asyncio.CancelledError):
             await stalls
         history.operations, history.faults = clients.operations, faults.noted
+        history.completions = clients.completions
         await complete(history, on.postgres.dsn, on.receipts_file)
     if plan.keep is not None:
         history.save(plan.keep)

@@ -23,9 +23,11 @@ import uvloop
 from checker.history import Receipt
 
 HANG_SECONDS = 2.0
+_TAKES_OVER = 0.8
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 _OK_AND_CLOSE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"  # says nothing of closing, and closes
+_TAKEN_OVER = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 _ERROR = b"HTTP/1.1 500 Error\r\ncontent-length: 3\r\n\r\nbad"
 _GARBAGE = bytes(range(256)) * 16
 _HEADERS_WITHOUT_END = b"HTTP/1.1 200 OK\r\n" + b"".join(b"x-%d: %b\r\n" % (n, b"x" * 1024) for n in range(128))
@@ -93,7 +95,10 @@ class Sink:
         if transport.is_closing():
             self.note(receipt)
             return
-        if path.startswith("/flaky"):
+        if receipt.callback and chance < _TAKES_OVER:
+            transport.write(_TAKEN_OVER)
+            receipt.answer = "202"
+        elif path.startswith("/flaky"):
             await self._misbehave(chance, receipt, transport)
         else:
             transport.write(_OK)
@@ -156,6 +161,7 @@ class Connection(asyncio.Protocol):
             scheduled_ms=_milliseconds(headers[b"countwheel-scheduled-for"]),
             received_at=received_at,
             trigger=headers[b"countwheel-trigger"],
+            callback=headers.get(b"countwheel-callback", ""),
         )
         if self._transport is not None:
             task = asyncio.get_running_loop().create_task(self._sink.answer(self._path, receipt, self._transport))

@@ -127,7 +127,13 @@ class Cast:
 
     def clients(self, random: Random) -> Clients:
         """Return clients of these nodes, who ask for calls of this sink."""
-        return Clients(lambda: [node.url for node in self.nodes], self.credentials, self.sink_url, random)
+        return Clients(
+            lambda: [node.url for node in self.nodes],
+            self.credentials,
+            self.sink_url,
+            random,
+            receipts_file=self.receipts_file,
+        )
 
     async def leave(self) -> None:
         """End everything, at once."""

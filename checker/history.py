@@ -49,6 +49,8 @@ class Receipt(msgspec.Struct):
     answered_at: float | None = None
     answer: str = "none"
     trigger: str = "schedule"
+    callback: str = ""
+    """Where the target says how it went, of a call that it has taken over."""
 
     @property
     def accepted(self) -> bool:
