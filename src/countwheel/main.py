@@ -32,8 +32,8 @@ from countwheel.auth.oauth import TokenVerifier
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import SettingError, Settings
-from countwheel.delivery.guard import Guard
-from countwheel.delivery.sender import AiohttpSender
+from countwheel.delivery.guard import Guard, Hosts
+from countwheel.delivery.sender import HttpSender, Sender
 from countwheel.demo import schedule_demo
 from countwheel.domain.audit import Scope
 from countwheel.embedded.errors import EmbeddedPostgresError
@@ -316,8 +316,8 @@ async def server(
     `on_engine` is given the engine before it starts.
     """
     clock, chance = SystemClock(), SystemChance()
-    guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
-    sender = AiohttpSender(guard, connections=settings.concurrency)
+    guard = _guard(settings, listener, development=owns_database)
+    sender = HttpSender(guard, connections=settings.concurrency, clock=clock)
     engine = Engine(_engine_parts(settings, database, sealer, sender, roles=roles, owns_database=owns_database))
     on_engine(engine)
     # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
@@ -362,11 +362,23 @@ async def server(
             await sender.close()
 
 
+def _guard(settings: Settings, listener: socket.socket, *, development: bool) -> Guard:
+    """Make the guard. In development the server's own echo may be called, in production nothing of its own."""
+    address, port = listener.getsockname()[:2]
+    return Guard(
+        settings.allowed_networks,
+        allow_http=settings.allow_http_targets,
+        denied=settings.denied_networks,
+        hosts=Hosts(settings.allowed_hosts, settings.denied_hosts),
+        listening=None if development else (address, port),
+    )
+
+
 def _engine_parts(
     settings: Settings,
     database: Database,
     sealer: Sealer,
-    sender: AiohttpSender,
+    sender: Sender,
     *,
     roles: Sequence[str],
     owns_database: bool,

@@ -1,12 +1,18 @@
-"""One POST of a run: what is sent, and what can come of it."""
+"""One call of a run: what is sent, what can come of it, and how it went on the way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
+
+MAX_TRACE_CHARACTERS = 200
+"""What the text form of a trace never exceeds."""
+
+_UNKNOWN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An HTTP POST, ready to leave.
+    """An HTTP request, ready to leave.
 
     `timeout_seconds` spans everything: name lookup, connection, TLS, request and response.
     """
@@ -15,6 +21,7 @@ class Call:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     timeout_seconds: float
+    method: str = "POST"
 
 
 class FailureKind(StrEnum):
@@ -32,12 +39,64 @@ class FailureKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Whom a call spoke to, and how long each step took, in milliseconds; None where it did not come to that step.
+
+    `first_byte_ms` is from the last byte written to the first byte of the answer. A connection that was used before
+    has no `connect_ms` and no `tls_ms`.
+    """
+
+    address: str | None = None
+    port: int | None = None
+    reused: bool = False
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    total_ms: float | None = None
+
+    def encode(self) -> str:
+        """Return the form in which a trace is stored: its fields in order, at most `MAX_TRACE_CHARACTERS`.
+
+        Durations keep a microsecond.
+        """
+        durations = (self.dns_ms, self.connect_ms, self.tls_ms, self.first_byte_ms, self.total_ms)
+        return " ".join(
+            (
+                self.address or _UNKNOWN,
+                _UNKNOWN if self.port is None else str(self.port),
+                "reused" if self.reused else "new",
+                *(_UNKNOWN if duration is None else f"{duration:.3f}" for duration in durations),
+            )
+        )
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Return the trace that `encode` wrote. Raises `ValueError`."""
+        address, port, reused, *durations = text.split(" ")
+        if len(durations) != 5:  # noqa: PLR2004 (the durations above)
+            raise ValueError(f"not a trace: {text!r}")
+        return cls(
+            None if address == _UNKNOWN else address,
+            None if port == _UNKNOWN else int(port),
+            reused == "reused",
+            *(None if duration == _UNKNOWN else float(duration) for duration in durations),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
-    """The target answered. `head` is the first 4 KiB of the body at most."""
+    """The target answered. `head` is the first 4 KiB of the body at most.
+
+    `headers` are those of the answer, names in lower case, in their order, as many as fit into the sender's bound. Two
+    answers are alike by what they say: headers and trace do not count.
+    """
 
     status: int
     head: bytes
     retry_after: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    trace: Trace | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +110,7 @@ class Failure:
     kind: FailureKind
     detail: str
     maybe_sent: bool
+    trace: Trace | None = field(default=None, compare=False)
 
 
 AttemptResult = Response | Failure
