@@ -1,10 +1,11 @@
 """A fast receiver in a process of its own: counts ids, doubles and lateness, and tells them on `GET /`.
 
-python -m benchmarks.sink PORT
+python -m benchmarks.sink PORT [CERTIFICATE KEY]
 """
 
 import asyncio
 import json
+import ssl
 import sys
 import time
 from datetime import datetime
@@ -96,12 +97,15 @@ class Connection(asyncio.Protocol):
         self._transport.write(ANSWER)
 
 
-async def main(port: int) -> None:
-    """Serve until killed."""
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=2048)
+async def main(port: int, *certificate: str) -> None:
+    """Serve until killed, over TLS where a certificate and its key are given."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
+    if tls is not None:
+        tls.load_cert_chain(*certificate)
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=2048, ssl=tls)
     print("listening", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -63,11 +63,11 @@ async def stage(**environment: str) -> AsyncIterator[Stage]:
     """Run a server and a sink until the block ends."""
     data_dir = Path(tempfile.mkdtemp(prefix="countwheel-bench-"))
     port, sink_port = free_port(), free_port()
-    server = await _start(
+    server = await start(
         "countwheel", "dev", until=b"See it arrive",
         COUNTWHEEL_PORT=str(port), COUNTWHEEL_DATA_DIR=str(data_dir), COUNTWHEEL_LOG_LEVEL="warning", **environment,
     )  # fmt: skip
-    sink = await _start("benchmarks.sink", str(sink_port), until=b"listening")
+    sink = await start("benchmarks.sink", str(sink_port), until=b"listening")
     try:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
@@ -105,7 +105,8 @@ def _dsn(data_dir: Path) -> str:
     return f"host='{data_dir}/socket' user=countwheel dbname=countwheel password='{password}'"
 
 
-async def _start(module: str, *arguments: str, until: bytes, **environment: str) -> asyncio.subprocess.Process:
+async def start(module: str, *arguments: str, until: bytes, **environment: str) -> asyncio.subprocess.Process:
+    """Start a module in a process of its own, and return when it has printed `until`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COUNTWHEEL_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),

@@ -6,10 +6,11 @@ environment wins over the file.
 
 import base64
 import binascii
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 PREFIX = "COUNTWHEEL_"
@@ -17,6 +18,8 @@ PREFIX = "COUNTWHEEL_"
 _LOOPBACK = "127.0.0.0/8,::1/128"
 _SECRET_KEY_BYTES = 32
 _SECRET_KEY_FILE = "secret_key_file"  # noqa: S105 (a setting's name)
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 
 class SettingError(ValueError):
@@ -38,6 +41,9 @@ class Settings:
     secret_key: bytes = b""
     retention_days: int = 30
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    denied_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    denied_hosts: tuple[str, ...] = ()
     allow_http_targets: bool = False
     require_idempotency_key: bool = False
     max_body_bytes: int = 1_048_576
@@ -120,8 +126,10 @@ def _convert(name: str, text: str) -> object:
         return _choice(variable, text, _CHOICES[name])
     if name in {"data_dir", "pg_bin"}:
         return Path(text).expanduser() if text else None
-    if name == "allowed_networks":
+    if name in {"allowed_networks", "denied_networks"}:
         return _networks(variable, text)
+    if name in {"allowed_hosts", "denied_hosts"}:
+        return _hosts(variable, text)
     if name == "secret_key":
         return _secret_key(variable, text)
     return text.rstrip("/") if name == "public_url" else text
@@ -179,6 +187,30 @@ def _networks(variable: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise SettingError(f"{variable}: {error}; give CIDRs with commas between, like 10.0.0.0/8,fd00::/8") from error
+
+
+def _hosts(variable: str, text: str) -> tuple[str, ...]:
+    """Return host patterns as the guard compares them: lower case, no final dot, addresses in their usual spelling."""
+    hosts = [_plain_host(part.strip()) for part in text.split(",") if part.strip()]
+    for host in hosts:
+        if not _is_address(host) and _HOST_PATTERN.fullmatch(host) is None:
+            raise SettingError(
+                f"{variable}: {host!r} is not a host; give names with commas between, like a.example.com,*.example.org"
+            )
+    return tuple(hosts)
+
+
+def _plain_host(text: str) -> str:
+    text = text.lower().rstrip(".")
+    return str(ip_address(text.strip("[]"))) if _is_address(text.strip("[]")) else text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _secret_key(variable: str, text: str) -> bytes:

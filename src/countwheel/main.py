@@ -5,7 +5,6 @@ import base64
 import contextlib
 import gc
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -34,8 +33,8 @@ from countwheel.auth.target_tokens import JobTokens
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import SettingError, Settings
-from countwheel.delivery.guard import Guard
-from countwheel.delivery.sender import AiohttpSender
+from countwheel.delivery.guard import Guard, Hosts
+from countwheel.delivery.sender import HttpSender, Sender
 from countwheel.demo import schedule_demo
 from countwheel.domain.audit import Scope
 from countwheel.embedded.errors import EmbeddedPostgresError
@@ -46,6 +45,7 @@ from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
+from countwheel.greeting import greet
 from countwheel.logs import configure_logging
 from countwheel.store import access, audit, migrate
 from countwheel.store.audit import FoundOfJob, Question
@@ -151,7 +151,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
             credentials = await _dev_client(settings, database, sealer, data_dir)
             async with server(settings, database, sealer, listener, owns_database=True) as http:
                 _keep_what_is_there()
-                _greet(settings, data_dir)
+                greet(settings.url, data_dir)
                 demonstration = asyncio.create_task(schedule_demo(credentials, SystemClock())) if demo else None
                 await _until_stopped(stop, http)
                 if demonstration is not None:
@@ -319,8 +319,8 @@ async def server(
     `on_engine` is given the engine before it starts.
     """
     clock, chance = SystemClock(), SystemChance()
-    guard = Guard(settings.allowed_networks, allow_http=settings.allow_http_targets)
-    sender = AiohttpSender(guard, connections=settings.concurrency)
+    guard = _guard(settings, listener, development=owns_database)
+    sender = HttpSender(guard, connections=settings.concurrency, clock=clock)
     await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
     keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
     tokens = JobTokens(settings.issuer_url, keys, chance)
@@ -368,11 +368,23 @@ async def server(
             await sender.close()
 
 
+def _guard(settings: Settings, listener: socket.socket, *, development: bool) -> Guard:
+    """Make the guard. In development the server's own echo may be called, in production nothing of its own."""
+    address, port = listener.getsockname()[:2]
+    return Guard(
+        settings.allowed_networks,
+        allow_http=settings.allow_http_targets,
+        denied=settings.denied_networks,
+        hosts=Hosts(settings.allowed_hosts, settings.denied_hosts),
+        listening=None if development else (address, port),
+    )
+
+
 def _engine_parts(
     settings: Settings,
     database: Database,
     sealer: Sealer,
-    sender: AiohttpSender,
+    sender: Sender,
     tokens: JobTokens,
     *,
     roles: Sequence[str],
@@ -469,25 +481,3 @@ async def _until_stopped(stop: asyncio.Event, http: HttpServer) -> None:
     for task in (waiting, ended):
         task.cancel()
     _log.info("stopping: no more claims, calls under way are waited for")
-
-
-def _greet(settings: Settings, data_dir: Path) -> None:
-    soon = "$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -v+2S +%Y-%m-%dT%H:%M:%SZ)"
-    called_as = Path(sys.argv[0])
-    command = str(called_as.absolute()) if called_as.name == "countwheel" else f"{sys.executable} -m countwheel"
-    environment = f"COUNTWHEEL_DATA_DIR={shlex.quote(str(data_dir))} "
-    print(  # noqa: T201 (what a person needs to begin)
-        f"""
-Countwheel {__version__} is running on {settings.url}   (data in {data_dir}; Ctrl-C stops it)
-API documentation: {settings.url}/docs
-
-Schedule a call to this server's own echo, two seconds from now:
-
-curl -sS {settings.url}/v1/jobs -H "Authorization: Bearer $({environment}{command} token)" \
--H 'Content-Type: application/json' \
--d '{{"schedule_oneoff": "'{soon}'", "job_url": "{settings.url}/dev/echo", "job_payload": {{"hello": "world"}}}}'
-
-See it arrive:  curl -sS {settings.url}/dev/echo
-""",
-        flush=True,
-    )

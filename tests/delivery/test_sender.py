@@ -2,21 +2,17 @@
 
 import asyncio
 import gzip
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import make_certificate
 
-from countwheel.clock import SystemClock
+from countwheel.delivery.answer import HEAD_BYTES, MAX_RESPONSE_BYTES
 from countwheel.delivery.guard import Guard
-from countwheel.delivery.sender import HEAD_BYTES, MAX_RESPONSE_BYTES, AiohttpSender, RightLostError, Sender
+from countwheel.delivery.sender import HttpSender, RightLostError, Sender
 from countwheel.domain.attempt import Call, Failure, FailureKind, Response
 from countwheel.testing import Reply, WebhookReceiver
 from harness import LOOPBACK, free_port
@@ -27,7 +23,7 @@ HEADERS = (("content-type", "application/json"), ("webhook-id", "run-1"))
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    opened = AiohttpSender(Guard(LOOPBACK, allow_http=True), connections=100)
+    opened = HttpSender(Guard(LOOPBACK, allow_http=True), connections=100)
     yield opened
     await opened.close()
 
@@ -242,7 +238,7 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
 async def test_w5_every_address_of_a_name_is_judged(receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """W5: one forbidden address among good ones blocks the call, and nobody is connected to."""
-    sender = AiohttpSender(Guard((), allow_http=True), connections=10)
+    sender = HttpSender(Guard((), allow_http=True), connections=10)
     resolve_to(monkeypatch, "93.184.216.34", "127.0.0.1")
     result = await sender.send(call(f"http://rebound.example:{receiver.port}/"))
     await sender.close()
@@ -285,43 +281,11 @@ async def test_a_cancelled_call_is_aborted(sender: Sender, receiver: WebhookRece
     assert receiver.connections_made == 2
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), SystemClock().now()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_naive(now - timedelta(days=1)))
-        .not_valid_after(_naive(now + timedelta(days=1)))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=None)
-
-
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_tls_is_verified_with_the_name(certificate: tuple[Path, Path], trusted: bool) -> None:
+async def test_tls_is_verified_with_the_name(tmp_path: Path, trusted: bool) -> None:
     """HTTPS: a trusted certificate is talked to with SNI; one that nobody signed is a TLS fault, nothing was sent."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    certificate = make_certificate(tmp_path)
+    context = certificate.server_context()
     names: list[str | None] = []
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     received: list[bytes] = []
@@ -332,8 +296,8 @@ async def test_tls_is_verified_with_the_name(certificate: tuple[Path, Path], tru
         await writer.drain()
         writer.close()
 
-    tls = ssl.create_default_context(cafile=certificate[0] if trusted else None)
-    sender = AiohttpSender(Guard(LOOPBACK, allow_http=False), connections=10, tls=tls)
+    tls = certificate.client_context() if trusted else ssl.create_default_context()
+    sender = HttpSender(Guard(LOOPBACK, allow_http=False), connections=10, tls=tls)
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
         result = await sender.send(call(f"https://localhost:{port}/"))

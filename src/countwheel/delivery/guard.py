@@ -1,95 +1,133 @@
-"""The guard against server-side request forgery: which addresses may be called.
+"""The guard against server-side request forgery: which targets may be called.
 
-Judged is the address that a name resolves to, in every spelling that the resolver accepts, never the name. The list is
-ours: `ipaddress.is_global` says yes to much that matters (facts.md, traps in HTTP). An operator may let networks
-through; what is let through wins.
+Judged is the address that a name resolves to, in every spelling that the resolver accepts, at every attempt. Names are
+judged beside that, by the operator's lists. What is denied stays denied; what is allowed wins over the block list
+(`countwheel.delivery.networks`); what this node listens on is never called.
 """
 
+import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
+from countwheel.delivery.address import Address, literal_address
+from countwheel.delivery.networks import BLOCKED, Network, embedded, unmapped
 
-BLOCKED: tuple[tuple[Network, str], ...] = tuple(
-    (ip_network(network), reason)
-    for network, reason in (
-        ("0.0.0.0/8", "this host"),
-        ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "carrier-grade NAT"),
-        ("127.0.0.0/8", "loopback"),
-        ("169.254.0.0/16", "link-local, cloud metadata"),
-        ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "protocol assignments, cloud metadata"),
-        ("192.0.2.0/24", "documentation"),
-        ("192.88.99.0/24", "6to4 relay"),
-        ("192.168.0.0/16", "private"),
-        ("198.18.0.0/15", "benchmarking"),
-        ("198.51.100.0/24", "documentation"),
-        ("203.0.113.0/24", "documentation"),
-        ("224.0.0.0/4", "multicast"),
-        ("240.0.0.0/4", "reserved, broadcast"),
-        ("100.100.100.200/32", "cloud metadata"),
-        ("168.63.129.16/32", "cloud metadata"),
-        ("::/96", "unspecified, loopback, IPv4-compatible"),
-        ("64:ff9b::/96", "NAT64"),
-        ("64:ff9b:1::/48", "NAT64, local use"),
-        ("100::/64", "discard"),
-        ("2001::/32", "Teredo"),
-        ("2001:2::/48", "benchmarking"),
-        ("2001:10::/28", "ORCHID"),
-        ("2001:20::/28", "ORCHIDv2"),
-        ("2001:db8::/32", "documentation"),
-        ("2002::/16", "6to4"),
-        ("3fff::/20", "documentation"),
-        ("5f00::/16", "segment routing"),
-        ("fc00::/7", "private, cloud metadata"),
-        ("fe80::/10", "link-local"),
-        ("fec0::/10", "site-local"),
-        ("ff00::/8", "multicast"),
-    )
-)
-"""Every network that no call may go to, with the reason (criterion W6)."""
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """An operator's lists of hosts: names, or `*.example.com` for every name below one. A denied host stays denied."""
+
+    allowed: tuple[str, ...] = ()
+    """Only these may be called; none given means any."""
+    denied: tuple[str, ...] = ()
+
+    def refusal(self, *spellings: str) -> str | None:
+        """Return why a host is refused, or None. `spellings` are what it is called: as written, and as an address."""
+        for host in spellings:
+            if _is_listed(host, self.denied):
+                return f"{host} is refused: COUNTWHEEL_DENIED_HOSTS names it"
+        if self.allowed and not any(_is_listed(host, self.allowed) for host in spellings):
+            return f"{spellings[0]} is refused: COUNTWHEEL_ALLOWED_HOSTS does not name it"
+        return None
 
 
 class Guard:
     """Says where calls may go."""
 
-    def __init__(self, allowed: Sequence[Network], *, allow_http: bool) -> None:
-        """`allowed` networks win over the block list; `allow_http` lets plain http through."""
-        self._allowed = tuple(allowed)
+    def __init__(
+        self,
+        allowed: Sequence[Network],
+        *,
+        allow_http: bool,
+        denied: Sequence[Network] = (),
+        hosts: Hosts | None = None,
+        listening: tuple[str, int] | None = None,
+    ) -> None:
+        """`allowed` networks win over the block list, `denied` ones over both; `allow_http` lets plain http through;
+        `listening` is the address and port of our own API, which no call may go to.
+        """
+        self._allowed = tuple(map(unmapped, allowed))
+        self._denied = tuple(map(unmapped, denied))
         self._allow_http = allow_http
+        self._hosts = hosts or Hosts()
+        self._own_address = ip_address(listening[0]) if listening else None
+        self._own_port = listening[1] if listening else None
         # Pure functions of their argument, asked again for every call to the same target.
-        self.refusal = lru_cache(maxsize=4096)(self._refusal)
-        self.url_refusal = lru_cache(maxsize=4096)(self._url_refusal)
+        self._network_refusal = lru_cache(maxsize=4096)(self._judge_network)
+        self._text_refusal = lru_cache(maxsize=4096)(self._judge_text)
 
-    def _url_refusal(self, url: str) -> str | None:
+    def url_refusal(self, url: str) -> str | None:
         """Return why a URL is refused as far as its text tells, or None. A name is judged when it is resolved."""
-        parts = urlsplit(url)
-        if parts.scheme.lower() == "http" and not self._allow_http:
-            return "plain http is not allowed here: give an https URL (COUNTWHEEL_ALLOW_HTTP_TARGETS=true allows it)"
-        if parts.username is not None or parts.password is not None:
-            return "a URL must not hold a user name or password"
-        try:
-            address = ip_address(parts.hostname or "")
-        except ValueError:
-            return None
-        return self.refusal(address)
+        refusal, address, port = self._text_refusal(url)
+        return refusal or (self.refusal(address, port) if address is not None else None)
 
-    def _refusal(self, address: Address) -> str | None:
+    def refusal(self, address: Address, port: int | None = None) -> str | None:
         """Return why an address is refused, or None."""
+        if port is not None and port == self._own_port and self._is_own(address):
+            return f"{address} port {port} is refused: Countwheel itself listens there"
+        return self._network_refusal(address)
+
+    def _judge_text(self, url: str) -> tuple[str | None, Address | None, int | None]:
+        try:
+            parts = urlsplit(url)
+            scheme, host = parts.scheme.lower(), (parts.hostname or "").rstrip(".")
+            port = parts.port or (443 if scheme == "https" else 80)
+        except ValueError as error:
+            return f"not a URL to call: {error}", None, None
+        if scheme == "http" and not self._allow_http:
+            refusal = "plain http is not allowed here: give an https URL (COUNTWHEEL_ALLOW_HTTP_TARGETS=true allows it)"
+            return refusal, None, None
+        if parts.username is not None or parts.password is not None:
+            return "a URL must not hold a user name or password", None, None
+        address = literal_address(host)
+        spellings = (host,) if address is None else (host, str(address))
+        return self._hosts.refusal(*spellings), address, port
+
+    def _judge_network(self, address: Address) -> str | None:
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            return self._network_refusal(address.ipv4_mapped)
+        for network in self._denied:
+            if address in network:
+                return f"{address} is refused: COUNTWHEEL_DENIED_NETWORKS names {network}"
+        inner = embedded(address) if isinstance(address, IPv6Address) else None
         if any(address in network for network in self._allowed):
-            return None
-        if isinstance(address, IPv6Address):
-            if address.ipv4_mapped is not None:
-                return self.refusal(address.ipv4_mapped)
-            if address.scope_id is not None:
-                return f"{address} is refused: it has a scope"
+            # What lets a way of translation through does not let through what lies behind it.
+            return self._network_refusal(inner) if inner is not None else None
+        if isinstance(address, IPv6Address) and address.scope_id is not None:
+            return f"{address} is refused: it has a scope"
         for network, reason in BLOCKED:
             if address in network:
                 return (
                     f"{address} is refused: {network} ({reason}); COUNTWHEEL_ALLOWED_NETWORKS can let a network through"
                 )
         return None
+
+    def _is_own(self, address: Address) -> bool:
+        """Whether a connection to an address, at our own port, would end here."""
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if address.is_unspecified:
+            return True  # as a destination that is this host
+        if self._own_address is None or self._own_address.is_unspecified:
+            return _is_of_this_machine(address)
+        return address == self._own_address
+
+
+def _is_of_this_machine(address: Address) -> bool:
+    """Whether an address is one of this machine's, now: such a one is spoken to from itself. Nothing is sent."""
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return ip_address(probe.getsockname()[0]) == address
+    except OSError:
+        return False
+
+
+def _is_listed(host: str, patterns: Sequence[str]) -> bool:
+    return any(host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in patterns)

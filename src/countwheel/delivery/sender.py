@@ -1,33 +1,26 @@
-"""Makes one HTTP POST, once. Never resends, never follows, never waits longer or reads more than it was told."""
+"""Makes one HTTP call, once. Never resends, never follows, never waits longer or reads more than it was told.
+
+A call reads as a pipeline: judge the URL -> addresses -> judge them -> connection -> may it leave? -> write -> answer.
+"""
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextvars import ContextVar
-from functools import lru_cache
-from ipaddress import ip_address
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-import aiohttp
-from aiohttp import ClientSession, ClientTimeout, TCPConnector
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
-from yarl import URL
-
+from countwheel.clock import Clock, SystemClock
+from countwheel.delivery.connector import Connector, default_tls
 from countwheel.delivery.guard import Guard
+from countwheel.delivery.http1 import Connection, Place
+from countwheel.delivery.pool import Pool
+from countwheel.delivery.resolver import Addresses, NameNotFoundError, Resolver
+from countwheel.delivery.way import UnsentError, Way, milliseconds
+from countwheel.delivery.wire import Destination, MalformedCallError, destination, encode_head
 from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind, Response
 
-MAX_RESPONSE_BYTES = 65_536
-"""A response is read up to here; then the connection is dropped. The status counts all the same (criterion W8)."""
-HEAD_BYTES = 4_096
-"""What is kept of a response."""
-
-_CHUNK_BYTES = 16_384
-_IDLE_CONNECTION_SECONDS = 30.0
-_AUTOMATIC = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-
+MAX_ADDRESSES = 8
+"""How many of a name's addresses are tried where connecting fails. All that the name has are judged."""
 
 MayLeave = Callable[[], bool]
 """Asked when the next thing is to write the first byte: may the call leave still?"""
@@ -39,20 +32,6 @@ def _always() -> bool:
 
 class RightLostError(Exception):
     """The call was not to leave any more when its first byte was to be written. Nothing was sent."""
-
-
-class _Progress:
-    """How far one call has come. Before it is leaving, no byte of the request can have left."""
-
-    __slots__ = ("leaving", "may_leave", "right_lost")
-
-    def __init__(self, may_leave: MayLeave) -> None:
-        self.may_leave = may_leave
-        self.leaving = False
-        self.right_lost = False
-
-
-_PROGRESS: ContextVar[_Progress] = ContextVar("progress")
 
 
 class Sender(Protocol):
@@ -70,180 +49,133 @@ class Sender(Protocol):
         ...
 
 
-class BlockedTargetError(OSError):
-    """The guard refused an address that a target's name resolves to."""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What belongs to one event loop."""
+
+    pool: Pool
+    resolver: Resolver
+    connector: Connector
 
 
-class AiohttpSender:
-    """Calls over kept-alive connections with aiohttp."""
+class HttpSender:
+    """Calls over kept-alive HTTP/1.1 connections."""
 
-    def __init__(self, guard: Guard, *, connections: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, guard: Guard, *, connections: int, tls: ssl.SSLContext | None = None, clock: Clock | None = None
+    ) -> None:
         """`connections` is how many may be open at once, over all targets; `tls` says whom to trust, by default
         whom the system trusts.
         """
         self._guard = guard
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls or default_tls()
+        self._clock = (clock or SystemClock()).monotonic
         self._connections = connections
-        self._session: ClientSession | None = None
+        self._opened: _Parts | None = None
 
     async def send(self, call: Call, may_leave: MayLeave = _always) -> AttemptResult:
         """Make the call once and return what came of it. Raises `RightLostError` if `may_leave` says no."""
-        if refusal := self._guard.url_refusal(call.url):
-            return Failure(FailureKind.BLOCKED, refusal, maybe_sent=False)
-        progress = _Progress(may_leave)
-        _PROGRESS.set(progress)
+        way = Way(self._clock())
         try:
-            async with self._opened().request(
-                call.method,
-                _parsed(call.url),
-                data=call.body,
-                headers=call.headers,
-                timeout=_timeout(call.timeout_seconds),
-                allow_redirects=False,
-            ) as response:
-                head = await _read_head(response)
-                headers = tuple((name.lower(), value) for name, value in response.headers.items())
-                return Response(response.status, head, response.headers.get("Retry-After"), headers)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if progress.right_lost:
-                raise RightLostError from error
-            return _failure(error, call, maybe_sent=progress.leaving)
+            to, head = destination(call.url), encode_head(call)
+            if refusal := self._guard.url_refusal(call.url):
+                raise UnsentError(FailureKind.BLOCKED, refusal)
+            connection = self._idle_connection(to) or await self._connection(to, call, way)
+        except UnsentError as error:
+            return self._unsent(error.kind, str(error), way)
+        except NameNotFoundError as error:
+            return self._unsent(FailureKind.DNS, str(error), way)
+        except MalformedCallError as error:
+            return self._unsent(FailureKind.PROTOCOL, str(error), way)
+        # From here to the first byte nothing waits.
+        way.address, way.port, way.reused = connection.place.address, to.port, connection.used
+        if not self._may_leave(connection, may_leave):
+            return self._unsent(FailureKind.DISCONNECTED, "the connection did not last until the request", way)
+        return await self._exchange(connection, head, call, way)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._opened is not None:
+            parts, self._opened = self._opened, None
+            parts.resolver.close()
+            await parts.pool.close()
 
-    def _opened(self) -> ClientSession:
-        if self._session is None:
-            connector = TCPConnector(
-                resolver=_GuardedResolver(self._guard),
-                use_dns_cache=False,  # every new connection is judged on what the name resolves to then
-                ssl=self._tls,
-                limit=self._connections,
-                limit_per_host=0,
-                keepalive_timeout=_IDLE_CONNECTION_SECONDS,
-                # Every address must be one that the guard has seen: literals go through the resolver too.
-                happy_eyeballs_delay=None,
-            )
-            self._session = ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                request_class=_Request,
-                trust_env=False,
-                auto_decompress=False,
-                skip_auto_headers=_AUTOMATIC,
-                raise_for_status=False,
-            )
-        return self._session
+    def _parts(self) -> _Parts:
+        if self._opened is None:
+            loop = asyncio.get_running_loop()
+            pool = Pool(loop, self._clock, limit=self._connections)
+            self._opened = _Parts(pool, Resolver(self._clock), Connector(loop, pool, self._tls, self._clock))
+        return self._opened
 
+    def _idle_connection(self, to: Destination) -> Connection | None:
+        """Return a connection that is there already, if the host's addresses are known: without waiting."""
+        parts = self._parts()
+        addresses = parts.resolver.known(to.host)
+        return parts.pool.take(self._judged(to, addresses)) if addresses is not None else None
 
-class _Request(ClientRequest):
-    """Looks once more whether the call may leave, in the step of the event loop that writes its first byte.
+    async def _connection(self, to: Destination, call: Call, way: Way) -> Connection:
+        """Return a connection, made if need be. A time-out here is one with nothing sent."""
+        parts = self._parts()
+        until = way.began + call.timeout_seconds
+        try:
+            async with asyncio.timeout(until - self._clock()):
+                began = self._clock()
+                addresses = await parts.resolver.resolve(to.host)
+                way.dns_ms = milliseconds(began, self._clock())
+                places = self._judged(to, addresses)
+                if (taken := await parts.pool.take_or_room(places)) is not None:
+                    return taken
+                return await parts.connector.connect(places, until - self._clock(), way)
+        except TimeoutError as error:
+            raise UnsentError(FailureKind.CONNECT, f"no connection within {call.timeout_seconds:g} s") from error
 
-    Head and body leave together. Making the connection may have taken long, and between two steps of the loop a node
-    may have been frozen for longer than its lease.
-    """
+    def _judged(self, to: Destination, addresses: Addresses) -> list[Place]:
+        """Return where to connect. One address that is refused blocks the call, whatever the others are."""
+        for address in addresses:
+            if refusal := self._guard.refusal(address, to.port):
+                raise UnsentError(FailureKind.BLOCKED, refusal)
+        return [Place(to.is_tls, to.host, to.port, str(address)) for address in addresses[:MAX_ADDRESSES]]
 
-    async def write_bytes(
-        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
-    ) -> None:
-        """Write head and body, or close the connection with nothing written."""
-        progress = _PROGRESS.get()
-        if not progress.may_leave():
-            progress.right_lost = True
-            conn.close()
-            return
-        progress.leaving = True
-        await super().write_bytes(writer, conn, content_length)
+    def _may_leave(self, connection: Connection, may_leave: MayLeave) -> bool:
+        """Whether a connection stands still. Raises `RightLostError` where the call may not leave any more."""
+        if not connection.is_open:
+            self._parts().pool.drop(connection)
+            return False
+        leaves = False
+        try:
+            leaves = may_leave()
+        finally:
+            if not leaves:
+                self._parts().pool.give_back(connection)
+        if not leaves:
+            raise RightLostError
+        return True
 
+    async def _exchange(self, connection: Connection, head: bytes, call: Call, way: Way) -> AttemptResult:
+        """Write the request and wait for its answer. Whatever becomes of the connection, it is written once."""
+        pool = self._parts().pool
+        left = way.began + call.timeout_seconds - self._clock()
+        try:
+            broken = await connection.exchange(head, call.body, left)
+        except BaseException:
+            pool.drop(connection)
+            raise
+        if connection.answered_at is not None:
+            way.first_byte_ms = milliseconds(connection.written_at, connection.answered_at)
+        trace = way.trace(self._clock())
+        if broken is not None:
+            kind, detail = broken
+            if kind is FailureKind.TIMEOUT:
+                detail = f"no whole answer within {call.timeout_seconds:g} s"
+            return Failure(kind, detail, maybe_sent=True, trace=trace)
+        answer, headers = connection.reader, connection.reader.headers()
+        result = Response(answer.status, answer.head, _first(headers, "retry-after"), headers, trace)
+        pool.give_back(connection)
+        return result
 
-class _GuardedResolver(AbstractResolver):
-    """Resolves a name once, and gives its addresses on only if the guard lets every one of them through."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        results = []
-        for found_family, _, protocol, _, address in found:
-            text = str(address[0])
-            if refusal := self._guard.refusal(ip_address(text)):
-                raise BlockedTargetError(refusal)
-            results.append(
-                ResolveResult(
-                    hostname=host,
-                    host=text,
-                    port=port,
-                    family=found_family,
-                    proto=protocol,
-                    flags=socket.AI_NUMERICHOST,
-                )
-            )
-        if not results:
-            raise OSError(None, f"{host} has no address")
-        return results
-
-    async def close(self) -> None:
-        """Nothing is kept."""
-
-
-@lru_cache(maxsize=4096)
-def _parsed(url: str) -> URL:
-    return URL(url, encoded=True)
+    def _unsent(self, kind: FailureKind, detail: str, way: Way) -> Failure:
+        return Failure(kind, detail, maybe_sent=False, trace=way.trace(self._clock()))
 
 
-@lru_cache(maxsize=256)
-def _timeout(seconds: float) -> ClientTimeout:
-    return ClientTimeout(total=seconds)
-
-
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    while chunk := await response.content.read(_CHUNK_BYTES):
-        yield chunk
-
-
-async def _read_head(response: aiohttp.ClientResponse) -> bytes:
-    """Read the response, so that its connection can be used again; drop the connection where it is too long."""
-    head, total = b"", 0
-    try:
-        async for chunk in _chunks(response):
-            total += len(chunk)
-            if len(head) < HEAD_BYTES:
-                head += chunk[: HEAD_BYTES - len(head)]
-            if total > MAX_RESPONSE_BYTES:
-                response.close()
-                break
-    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError):
-        response.close()  # the status has come: that is the answer, however its body ends
-    return head
-
-
-def _failure(error: Exception, call: Call, *, maybe_sent: bool) -> Failure:
-    """Say what an exception means. `maybe_sent` tells whether a byte of the request may have left."""
-    detail = str(error) or type(error).__name__
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            cause = error.os_error
-            if isinstance(cause, BlockedTargetError):
-                return Failure(FailureKind.BLOCKED, str(cause), maybe_sent)
-            return Failure(FailureKind.DNS, detail, maybe_sent)
-        case ssl.SSLError() | aiohttp.ClientSSLError():
-            return Failure(FailureKind.TLS, detail, maybe_sent)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return Failure(FailureKind.CONNECT, detail, maybe_sent)
-        case TimeoutError() if not maybe_sent:
-            return Failure(FailureKind.CONNECT, f"no connection within {call.timeout_seconds:g} s", maybe_sent)
-        case TimeoutError():
-            return Failure(FailureKind.TIMEOUT, f"no whole answer within {call.timeout_seconds:g} s", maybe_sent)
-        case aiohttp.InvalidURL() | aiohttp.InvalidUrlClientError():
-            return Failure(FailureKind.PROTOCOL, f"not a URL to call: {detail}", maybe_sent)
-        case aiohttp.ClientResponseError() | ValueError():
-            return Failure(FailureKind.PROTOCOL, detail, maybe_sent)
-        case _:
-            return Failure(FailureKind.DISCONNECTED, detail, maybe_sent)
+def _first(headers: Sequence[tuple[str, str]], name: str) -> str | None:
+    return next((value for found, value in headers if found == name), None)

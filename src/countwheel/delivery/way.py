@@ -1,0 +1,39 @@
+"""How far one call has come, and what keeps one from leaving."""
+
+from countwheel.domain.attempt import FailureKind, Trace
+
+
+class UnsentError(Exception):
+    """A call cannot leave: certainly nothing was sent."""
+
+    def __init__(self, kind: FailureKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class Way:
+    """What a trace is made of, filled in step by step."""
+
+    __slots__ = ("address", "began", "connect_ms", "dns_ms", "first_byte_ms", "port", "reused", "tls_ms")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.address: str | None = None
+        self.port: int | None = None
+        self.reused = False
+        self.dns_ms: float | None = None
+        self.connect_ms: float | None = None
+        self.tls_ms: float | None = None
+        self.first_byte_ms: float | None = None
+
+    def trace(self, now: float) -> Trace:
+        """Return what is on record of it when it ends."""
+        return Trace(
+            self.address, self.port, self.reused, self.dns_ms, self.connect_ms, self.tls_ms, self.first_byte_ms,
+            milliseconds(self.began, now),
+        )  # fmt: skip
+
+
+def milliseconds(began: float, ended: float) -> float:
+    """Return the time between two moments, to the microsecond, never below zero."""
+    return max(0.0, round((ended - began) * 1000, 3))

@@ -1,0 +1,71 @@
+"""W6 and W7: every blocked network, at both ends and between, in every spelling, and the operator's own lists."""
+
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+
+import pytest
+
+from countwheel.delivery.guard import Guard, Hosts
+from countwheel.delivery.networks import BLOCKED
+from countwheel.domain.attempt import MAX_TRACE_CHARACTERS, Trace
+
+STRICT = Guard((), allow_http=False)
+PLACES = [(network, at) for network, _ in BLOCKED for at in (0, network.num_addresses // 2, network.num_addresses - 1)]
+IPV4 = [network[at] for network, at in PLACES if isinstance(network, IPv4Network)]
+
+
+@pytest.mark.parametrize(("network", "at"), PLACES, ids=str)
+def test_w6_a_network_is_blocked_from_end_to_end(network, at) -> None:
+    """W6: first, middle and last address."""
+    assert STRICT.refusal(network[at]) is not None
+
+
+def spellings(address: IPv4Address) -> list[str]:
+    number = int(address)
+    a, b, c, d = address.packed
+    return [
+        str(address), f"{address}.", str(number), hex(number), f"0{number:o}", f"{a}.{number & 0xFFFFFF}",
+        f"{a}.{b}.{number & 0xFFFF}", f"{a:#x}.{b:#x}.{c:#x}.{d:#x}", f"0{a:o}.0{b:o}.0{c:o}.0{d:o}",
+        f"[::ffff:{address}]", f"[64:ff9b::{address}]", f"[::{address}]", f"[64:ff9b:1::{address}]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("address", IPV4, ids=str)
+def test_w7_every_spelling_is_refused_by_its_text(address: IPv4Address) -> None:
+    """W7: decimal, octal, hexadecimal, short, mapped, translated: at the create already."""
+    for host in spellings(address):
+        assert STRICT.url_refusal(f"https://{host}/") is not None, host
+
+
+def test_what_is_denied_stays_denied() -> None:
+    """A denied network wins over an allowed one, mapped or translated too; NAT64 lets nothing private through."""
+    guard = Guard(
+        (ip_network("10.0.0.0/8"), ip_network("64:ff9b::/96")), allow_http=False, denied=(ip_network("10.1.0.0/16"),)
+    )
+    assert guard.refusal(ip_address("10.2.0.1")) is None
+    assert guard.refusal(ip_address("64:ff9b::808:808")) is None
+    for address in ("10.1.0.1", "::ffff:10.1.0.1", "64:ff9b::10.1.0.1", "64:ff9b::127.0.0.1"):
+        assert guard.refusal(ip_address(address)) is not None
+
+
+def test_hosts_are_allowed_and_denied_by_name() -> None:
+    """Only the names of an allowed list, never those of a denied one."""
+    hosts = Hosts(("example.com", "*.example.com"), ("bad.example.com",))
+    guard = Guard((), allow_http=False, hosts=hosts)
+    assert guard.url_refusal("https://API.example.com./x") is None
+    for host in ("bad.example.com", "example.org", "8.8.8.8", "notexample.com"):
+        assert guard.url_refusal(f"https://{host}/") is not None
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::"])
+def test_our_own_listener_is_never_called(bound: str) -> None:
+    """At our own port, whatever network is allowed; another port of the same address is."""
+    guard = Guard((ip_network("127.0.0.0/8"),), allow_http=True, listening=(bound, 8080))
+    assert guard.url_refusal("http://127.0.0.1:8080/") is not None
+    assert guard.url_refusal("http://127.0.0.1:8081/") is None
+
+
+def test_a_trace_is_stored_as_text() -> None:
+    """What was encoded is decoded, within the bound."""
+    for trace in (Trace(), Trace("2001:db8::1", 443, reused=True, dns_ms=0.123, total_ms=1_800_000.5)):
+        assert Trace.decode(trace.encode()) == trace
+        assert len(trace.encode()) <= MAX_TRACE_CHARACTERS
