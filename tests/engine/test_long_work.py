@@ -124,6 +124,24 @@ async def test_a_reported_failure_is_tried_again_if_it_is_wished(node: Node, rec
     assert fences[0] < fences[1]
 
 
+async def test_a_failure_before_the_answer_is_not_overwritten_by_it(node: Node, receiver: WebhookReceiver) -> None:
+    """Said by the target while its node waits for the answer: the fence has risen, and the answer records nothing."""
+    gate = asyncio.Event()
+    receiver.answer_with(Reply(200, after=gate))
+    job = await node.api.create(
+        schedule_oneoff=soon(0),
+        job_url=receiver.url,
+        callback=CALLBACK,
+        retry={"first_delay_seconds": 600, "max_delay_seconds": 600, "jitter": "none"},
+    )
+    (call,) = await receiver.wait_for(1)
+    assert (await say(node, call, {"status": "FAILED", "retry": True})).json["status"] == "RETRYING"
+    gate.set()
+    await node.engine.dispatcher.wait_for_calls(10)
+    await node.engine.recorder.wait_until_idle()
+    assert (await node.api.run(job))["status"] == "RETRYING"
+
+
 async def test_the_word_of_an_earlier_attempt_counts(node: Node, receiver: WebhookReceiver) -> None:
     """A worker that was taken for silent has done the work after all: the run succeeds, and is not sent again."""
     job, call = await accepted(node, receiver, callback={"deadline_seconds": 60, "heartbeat_seconds": 30})
