@@ -342,8 +342,8 @@ def _covers(row: Row, instant: int) -> bool:
 
 
 def _unjustified(evidence: Evidence, row: Row) -> str | None:
-    """Return why a run may not have ended as it did, or None."""
-    receipts = evidence.receipts.get(row.run_id, [])
+    """Return why a run may not have ended as it did, or None. What was sent after a redrive has an end of its own."""
+    receipts = [receipt for receipt in evidence.receipts.get(row.run_id, []) if receipt.fence <= row.fence]
     match row.status:
         case "SUCCEEDED":
             return None  # record truth looks at it
