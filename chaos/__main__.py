@@ -10,6 +10,7 @@ from time import monotonic, time
 from chaos import drills
 from chaos.edits import play_edits
 from chaos.failover import play_failover
+from chaos.hostile import beside_hostile
 from chaos.mutations import HARMLESS, MUTATIONS
 from chaos.round import RoundPlan, play
 from checker.report import Verdict
@@ -27,6 +28,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--failover", action="store_true", help="kill the primary under 500 runs/s")
     parser.add_argument("--edits", action="store_true", help="10,000 jobs, changed around their due instants")
     parser.add_argument("--drills", action="store_true", help="one fault under a steady load, in figures")
+    parser.add_argument("--hostile", action="store_true", help="every kind of hostile target beside a healthy one")
     parser.add_argument("--keep", type=Path, help="keep the history in this file, for python -m checker")
     return parser.parse_args()
 
@@ -42,6 +44,9 @@ def main() -> int:
         return _drills()
     if given.failover:
         return _failover(given)
+    if given.hostile:
+        print(asyncio.run(beside_hostile()).text())
+        return 0
     seeds = given.seed or [int(time())]
     passed = True
     for seed in seeds:
