@@ -216,7 +216,8 @@ class Dispatcher:
         """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""
         run = held.run
         policy = Overlap(run.overlap or decode(run.terms).overlap or Overlap.SKIP)
-        match overlap.decide(policy, await self._count_earlier(held)):
+        earlier = await self._count_earlier(held)
+        match overlap.decide(policy, earlier, is_redriven=run.attempts_before is not None):
             case overlap.Skip(reason):
                 self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, reason, sent=False))
             case overlap.Wait(seconds, cancel_earlier):
