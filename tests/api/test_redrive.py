@@ -237,6 +237,21 @@ async def test_redriven_runs_of_a_job_are_not_skipped_for_one_another(node: Node
         assert found["status"] == "SUCCEEDED", found["error"]
 
 
+async def test_redriven_runs_that_are_not_under_way_are_in_no_occurrences_way(
+    node: Node, receiver: WebhookReceiver
+) -> None:
+    """Nothing of the schedule is skipped, or cancels them, because dead letters wait for their pace."""
+    for overlap in ("skip", "cancel_running"):
+        job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url=receiver.url, overlap=overlap)
+        first, second = [await _failed_occurrence(node, job, days) for days in (2, 1)]
+        assert (await redrive(node, filter={"job_id": job["job_id"]}, pace_per_second=0.1)).json["changed"] == 2
+        await node.api.run_when(job, "SUCCEEDED", run_id=first)
+        made = await node.api.call("POST", f"/v1/jobs/{job['job_id']}/run")
+        found = await node.api.run_when(job, "SUCCEEDED", "SKIPPED", run_id=made.json["run_id"])
+        assert found["status"] == "SUCCEEDED", found["error"]
+        assert (await node.api.run(job, second))["status"] == "RETRYING"
+
+
 async def _failed_occurrence(node: Node, job: dict[str, Any], days: int) -> str:
     """Write down that an occurrence some days ago failed, and return its run's id."""
     at = ids.instant_of(ids.milliseconds_of(datetime.now(UTC) - timedelta(days=days)))  # noqa: TID251
@@ -244,8 +259,8 @@ async def _failed_occurrence(node: Node, job: dict[str, Any], days: int) -> str:
     async with node.database.connection() as connection:
         await connection.execute(
             "INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, "
-            "attempt, lost_attempts, fence, error, fingerprint) SELECT job_id, %(run_id)s, tenant_id, 'schedule', "
-            "'FAILED', %(at)s, %(at)s, now(), 1, 0, 1, 'HTTP 400', '0123456789abcdef' FROM jobs WHERE job_id = %(job_id)s",
+            "attempt, lost_attempts, fence, error) SELECT job_id, %(run_id)s, tenant_id, 'schedule', "
+            "'FAILED', %(at)s, %(at)s, now(), 1, 0, 1, 'HTTP 400' FROM jobs WHERE job_id = %(job_id)s",
             {"run_id": run_id, "at": at, "job_id": job["job_id"]},
         )
     return str(run_id)

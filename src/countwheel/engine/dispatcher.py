@@ -236,7 +236,7 @@ class Dispatcher:
         """Return how many earlier runs of the job are alive; one that has ended and waits for its record is not."""
         while True:
             async with self._context.database.connection() as connection:
-                earlier = await runs.count_earlier(connection, held.run.job_id, held.run.run_id, held.run.trigger)
+                earlier = await runs.count_earlier(connection, held.run)
             recording = self._context.held.in_phase(Phase.RECORDING)
             same_job = any(other.run.job_id == held.run.job_id and other is not held for other in recording)
             if earlier == 0 or not same_job:
