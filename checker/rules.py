@@ -252,19 +252,20 @@ def _explained(evidence: Evidence, row: Row, accepted: Receipt) -> bool:
 
 
 def completion_is_final(evidence: Evidence) -> Iterator[Violation]:
-    """A completion that was acknowledged is on record, and what it ended is not sent again."""
-    ends = {"SUCCEEDED": "SUCCEEDED", "FAILED": "FAILED"}
+    """A completion that was acknowledged is on record, and what it ended is not sent again, but for a redrive."""
     for run_id, completions in evidence.completions.items():
         for said in completions:
-            if said.answer != "ok" or said.answered_at is None or said.said not in ends:
+            if said.answer != "ok" or said.answered_at is None or said.said not in {"SUCCEEDED", "FAILED"}:
                 continue
-            row = evidence.row_of(run_id, said.label)
-            status = None if row is None else row.resolution or row.status
-            if status != ends[said.said]:
+            ends = [row for row in evidence.all_rows(said.label) if row.run_id == run_id]
+            its_own = [row for row in ends if said.said in {row.status, row.resolution}]
+            if not its_own:
+                found = sorted(row.resolution or row.status for row in ends)
                 yield Violation(
-                    "completion is final", f"{said.label} run {run_id}: {said.said} acknowledged, and {status}"
+                    "completion is final", f"{said.label} run {run_id}: {said.said} acknowledged, and {found}"
                 )
-            yield from _sent_after(evidence, said)
+            elif all(row.resolution != "RETRIED" for row in its_own):
+                yield from _sent_after(evidence, said)
 
 
 def _sent_after(evidence: Evidence, said: Completion) -> Iterator[Violation]:
@@ -341,8 +342,8 @@ def _covers(row: Row, instant: int) -> bool:
 
 
 def _unjustified(evidence: Evidence, row: Row) -> str | None:
-    """Return why a run may not have ended as it did, or None."""
-    receipts = evidence.receipts.get(row.run_id, [])
+    """Return why a run may not have ended as it did, or None. What was sent after a redrive has an end of its own."""
+    receipts = [receipt for receipt in evidence.receipts.get(row.run_id, []) if receipt.fence <= row.fence]
     match row.status:
         case "SUCCEEDED":
             return None  # record truth looks at it

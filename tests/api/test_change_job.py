@@ -131,7 +131,7 @@ async def test_a_claim_that_read_the_job_before_an_edit_reads_it_again(
         await claiming.execute("UPDATE jobs SET version = 1 WHERE job_id = %s", [job["job_id"]])
         (claimed,) = await runs.claim(claiming, node_id="other", look_ahead_seconds=60, size=8)
         assert (claimed.stale, claimed.job_url) == (False, NOWHERE + "new")
-        monkeypatch.setattr(runs, "_fresh", _as_it_was)
+        monkeypatch.setattr(runs, "fresh", _as_it_was)
         await runs.release(claiming, [HeldRun(claimed.job_id, claimed.run_id, claimed.fence)])
         (claimed,) = await runs.claim(claiming, node_id="other", look_ahead_seconds=60, size=8)
         assert claimed.stale

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from countwheel.domain.calling import decode, retry_policy
 from countwheel.domain.long_work import (
     Attempts,
     Completion,
@@ -15,7 +16,6 @@ from countwheel.domain.long_work import (
     StandsAlready,
     decide_overdue,
     decide_reported,
-    policy_of,
     weigh,
 )
 from countwheel.domain.outcome import AttemptsSoFar, Failed, RetryAt, Unknown
@@ -96,7 +96,7 @@ def test_a_completion_is_stored_word_for_word() -> None:
 def test_the_policy_is_what_the_job_says() -> None:
     """And the usual where it says nothing."""
     calling = '{"retry":{"backoff":"fixed","first_delay_seconds":2,"max_age_seconds":90,"jitter":"none"}}'
-    policy = policy_of(3, "at_least_once", "retry", calling)
+    policy = retry_policy(3, "at_least_once", "retry", decode(calling).retry)
     assert (policy.backoff, policy.first_delay_seconds, policy.jitter) == (Backoff.FIXED, 2, Jitter.NONE)
     assert (policy.max_age, policy.max_delay_seconds) == (timedelta(seconds=90), RetryPolicy().max_delay_seconds)
-    assert policy_of(5, "at_least_once", "retry", None) == RetryPolicy()
+    assert retry_policy(5, "at_least_once", "retry", decode(None).retry) == RetryPolicy()

@@ -377,7 +377,7 @@ async def test_what_is_late_for_its_slot_gives_it_up(dsn: str, monkeypatch: pyte
         for held in stalled:
             real(held)
         await receiver.wait_for(100)
-        assert most_in_a_second(receiver.calls) <= 42
+        assert most_in_a_second(receiver.calls) <= 44, "a tenth over the rate: burst, and 50 ms of delay"
         assert receiver.calls_by_run().total() == len(receiver.calls_by_run()) == 100
 
 

@@ -17,7 +17,7 @@ START = datetime(2026, 11, 24, tzinfo=UTC)
 
 def held_until(moment: float) -> Held:
     """A held run of which only the moment matters."""
-    return Held(cast("ClaimedRun", None), moment, "target")
+    return Held(cast("ClaimedRun", None), "node", moment, "target")
 
 
 async def test_a_loop_that_wakes_too_early_hands_nothing_on() -> None:

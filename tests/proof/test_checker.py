@@ -295,7 +295,27 @@ def test_a_completed_run_is_not_sent_again(history: History) -> None:
     """An acknowledged completion is on record, and final."""
     taken_over(history)
     history.rows[4] = row("o", 5, "CANCELED", error="by nobody")
-    assert "SUCCEEDED acknowledged, and CANCELED" in judge(history).text()
+    assert "SUCCEEDED acknowledged, and ['CANCELED']" in judge(history).text()
     history.rows[4] = row("o", 5, fence=2)
     history.receipts.append(receipt("o", 5, fence=2, late=3))
     assert "after its completion" in judge(history).text()
+
+
+def test_a_run_that_somebody_redrives_is_sent_after_its_completion(history: History) -> None:
+    """FAILED by its target's word, taken back by hand, and sent again: its first end stays on record."""
+    taken_over(history, said="FAILED")
+    history.rows[4] = row("o", 5, "FAILED", error="reported: out of order")
+    history.rows[4].resolution = "RETRIED"
+    history.rows.append(row("o", 5, fence=3))
+    history.receipts.append(receipt("o", 5, fence=3, late=3))
+    assert "completion is final" not in judge(history).text()
+
+
+def test_a_failure_that_was_redriven_is_judged_by_its_own_calls(history: History) -> None:
+    """HTTP 500, redriven, and taken then: each end has its own call, and none is without a reason."""
+    history.receipts[-1].answer = "500"
+    history.rows[4] = row("o", 5, fence=3)
+    history.rows.append(row("o", 5, "FAILED", error="HTTP 500", resolution="RETRIED"))
+    history.receipts.append(receipt("o", 5, fence=3, late=3))
+    assert "without a failed call" not in judge(history).text()
+    assert "no loss" not in judge(history).text()

@@ -75,8 +75,7 @@ class Claimer:
         taken = await self._claim(partial(runs.claim, size=size))
         # A full bucket may hide more, and so may a chain that is behind; otherwise the next look is soon enough.
         self._more_is_due = taken.count >= size or taken.is_behind
-        for run in taken.to_send:
-            self._take_in(run)
+        self._take_in(taken)
         return 0.0 if self._more_is_due else self._context.settings.poll_every_seconds
 
     async def _is_anything_due(self) -> bool:
@@ -100,8 +99,7 @@ class Claimer:
         if not chosen or len(waiting) == 1:  # one tenant alone: nobody to be fair to
             return
         self._last_served = chosen[-1]
-        for run in (await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen))).to_send:
-            self._take_in(run)
+        self._take_in(await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen)))
 
     def _in_turn(self, tenants: list[UUID]) -> list[UUID]:
         """Return tenants beginning after the one that was served last, so that a crowd of them is served in turns."""
@@ -117,7 +115,9 @@ class Claimer:
             )
             return await obey_plans(connection, claimed, self._context.targets.keep_back, node_id=node_id)
 
-    def _take_in(self, run: ClaimedRun) -> None:
-        held = Held(run, self._context.database_time.monotonic_of(run.due_at), target_of(run))
-        self._context.held.add(held)
-        self._timer.hold(held)
+    def _take_in(self, taken: Taken) -> None:
+        for run in taken.to_send:
+            due = self._context.database_time.monotonic_of(run.due_at)
+            held = Held(run, taken.claimed_by, due, target_of(run))
+            self._context.held.add(held)
+            self._timer.hold(held)

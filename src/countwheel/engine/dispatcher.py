@@ -182,8 +182,13 @@ class Dispatcher:
             self._judge(held, failure, started_at or self._now())
 
     def _is_ours(self, held: Held) -> bool:
-        """Whether this node has the right to send a run, now, by its own monotonic clock."""
-        return self._context.node.has_lease() and self._context.held.find(held.run.run_id) is held
+        """Whether this node has the right to send a run, now, by its own monotonic clock.
+
+        A claim that was answered after the node was declared lost, and came back as another, gives it no right.
+        """
+        node = self._context.node
+        is_same = held.claimed_by == node.node_id
+        return is_same and node.has_lease() and self._context.held.find(held.run.run_id) is held
 
     async def _prepare(self, held: Held) -> Credentials | None:
         """Do what needs the database before a call, and return what signs it; None where it is not to leave.

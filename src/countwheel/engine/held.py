@@ -27,6 +27,8 @@ class Held:
     """One held run. Mutable on purpose: it is the node's own working state, never shared beyond its event loop."""
 
     run: ClaimedRun
+    claimed_by: str
+    """The incarnation of this node that has claimed it: another one has no right to it."""
     due_monotonic: float
     target: str
     """The name by which its calls are paced."""

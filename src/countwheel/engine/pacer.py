@@ -187,7 +187,7 @@ class Pacer:
         async with self._context.database.transaction() as connection:
             taken = await self._take(connection, lane, count, _SOON_SECONDS)
         for run in taken.to_send:
-            self._hold(run)
+            self._hold(run, taken.claimed_by)
 
     async def _take_paced(self, lane: Lane, room: int) -> None:
         """Take what the target's pace lets go now. Its row is locked meanwhile."""
@@ -218,7 +218,8 @@ class Pacer:
         self._targets.note((lane.tenant_id, lane.name), decided)
         late_after = pace.late_after(decided, now).total_seconds()
         for place, run in enumerate(taken.to_send):
-            self._hold(run, moments[place] if moments else None, late_after, probe=probe)
+            slot = moments[place] if moments else None
+            self._hold(run, taken.claimed_by, slot, late_after, probe=probe)
 
     async def _take(self, connection: Connection, lane: Lane, count: int, look_ahead_seconds: float) -> Taken:
         if count <= 0:
@@ -236,10 +237,16 @@ class Pacer:
         return await obey_plans(connection, claimed, elsewhere, node_id=node_id)
 
     def _hold(
-        self, run: ClaimedRun, slot: datetime | None = None, late_after: float = 0.0, *, probe: bool = False
+        self,
+        run: ClaimedRun,
+        claimed_by: str,
+        slot: datetime | None = None,
+        late_after: float = 0.0,
+        *,
+        probe: bool = False,
     ) -> None:
         at = self._context.database_time.monotonic_of
-        held = Held(run, at(max(run.due_at, slot or run.due_at)), target_of(run), paced=True, probe=probe)
+        held = Held(run, claimed_by, at(max(run.due_at, slot or run.due_at)), target_of(run), paced=True, probe=probe)
         if slot is not None:
             held.slot, held.late_after_seconds = held.due_monotonic, late_after
         self._context.held.add(held)
