@@ -428,3 +428,20 @@ async def test_a_success_counts_for_a_run_that_was_redriven_meanwhile(node: Node
     found = await node.api.run(job)
     assert (found["status"], found["attempt"], found["completion"]["result"]) == ("SUCCEEDED", 1, 1)
     assert len(called(receiver, job)) == 1
+
+
+async def test_a_failure_that_was_redriven_does_not_end_the_run_again(node: Node, receiver: WebhookReceiver) -> None:
+    """The same completion once more, when the attempt after it has failed and is to be tried again: 409."""
+    job, call = await accepted(node, receiver)
+    assert (await say(node, call, {"status": "FAILED"})).json["status"] == "FAILED"
+    receiver.answer_with(Reply(503))
+    run = f"/v1/jobs/{job['job_id']}/run/{job['next_run']['run_id']}"
+    assert (await node.api.call("POST", f"{run}/redrive")).status == 200
+    await receiver.wait_until(lambda: len(called(receiver, job)) > 1)
+
+    async def has_failed_again() -> bool:
+        return len((await node.api.run(job))["attempts"]) > 1
+
+    await eventually(has_failed_again)
+    assert (await say(node, call, {"status": "FAILED"})).status == 409
+    assert (await node.api.run(job))["status"] != "FAILED"

@@ -158,6 +158,8 @@ async def complete(
     if run is None:
         return await _of_the_ended(connection, at, completion, fence)
     match long_work.weigh(completion, _standing(run), fence):
+        case Counts() if not completion.succeeded and await _has_later_attempt(connection, named, fence):
+            return NotCompleted(run.state, "a later attempt of it has failed since")
         case Counts():
             return Completed(await _go_by(connection, run, completion, jitter))
         case Refused(why):
@@ -303,7 +305,7 @@ async def _of_the_ended(
     status, said, resolved = row
     if said is not None and said == completion.encode():
         return Completed(status)
-    speaks_of_it = completion.succeeded or fence is None or not await _has_later_attempt(connection, named, fence)
+    speaks_of_it = completion.succeeded or not await _has_later_attempt(connection, named, fence)
     if status == RunStatus.UNKNOWN and fence is not None and speaks_of_it:
         if resolved is None:
             note = completion.error or "said by its target, later than its deadline"
@@ -318,7 +320,10 @@ async def _of_the_ended(
     return NotCompleted(status, "it has ended")
 
 
-async def _has_later_attempt(connection: Connection, named: dict[str, UUID], fence: int) -> bool:
+async def _has_later_attempt(connection: Connection, named: dict[str, UUID], fence: int | None) -> bool:
+    """Whether an attempt after the one with this fence is on record; with None, what is said is of the run."""
+    if fence is None:
+        return False
     cursor = await connection.execute(query("find_later_attempt"), named | {"fence": fence})
     return await cursor.fetchone() is not None
 
