@@ -1,11 +1,15 @@
 """Dead letters sent again: one by one and by filter, never twice."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from countwheel.domain import ids
+from countwheel.domain.run import Trigger
 from countwheel.testing import Reply, WebhookReceiver
 from harness import Answer, Node, eventually, soon
 
@@ -216,3 +220,47 @@ async def test_an_audit_does_not_call_a_redriven_occurrence_doubled(node: Node, 
     await node.api.run_when(job, "SUCCEEDED")
     found = (await node.api.call("GET", f"/v1/jobs/{job['job_id']}/audit")).json
     assert found["ok"], found
+
+
+async def test_redriven_runs_of_a_job_are_not_skipped_for_one_another(node: Node, receiver: WebhookReceiver) -> None:
+    """Dead letters of one recurring job are all sent, one after the other, though its occurrences never overlap."""
+    receiver.answer_with(Reply(400))
+    job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url=receiver.url)
+    runs = [await _failed_occurrence(node, job, days) for days in (3, 2, 1)]
+    gate = asyncio.Event()
+    receiver.answer_with(Reply(after=gate))
+    assert (await redrive(node, filter={"job_id": job["job_id"]})).json["changed"] == len(runs)
+    await receiver.wait_for(1)
+    gate.set()
+    for run_id in runs:
+        found = await node.api.run_when(job, "SUCCEEDED", "SKIPPED", run_id=run_id)
+        assert found["status"] == "SUCCEEDED", found["error"]
+
+
+async def test_redriven_runs_that_are_not_under_way_are_in_no_occurrences_way(
+    node: Node, receiver: WebhookReceiver
+) -> None:
+    """Nothing of the schedule is skipped, or cancels them, because dead letters wait for their pace."""
+    for overlap in ("skip", "cancel_running"):
+        job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url=receiver.url, overlap=overlap)
+        first, second = [await _failed_occurrence(node, job, days) for days in (2, 1)]
+        assert (await redrive(node, filter={"job_id": job["job_id"]}, pace_per_second=0.1)).json["changed"] == 2
+        await node.api.run_when(job, "SUCCEEDED", run_id=first)
+        made = await node.api.call("POST", f"/v1/jobs/{job['job_id']}/run")
+        found = await node.api.run_when(job, "SUCCEEDED", "SKIPPED", run_id=made.json["run_id"])
+        assert found["status"] == "SUCCEEDED", found["error"]
+        assert (await node.api.run(job, second))["status"] == "RETRYING"
+
+
+async def _failed_occurrence(node: Node, job: dict[str, Any], days: int) -> str:
+    """Write down that an occurrence some days ago failed, and return its run's id."""
+    at = ids.instant_of(ids.milliseconds_of(datetime.now(UTC) - timedelta(days=days)))  # noqa: TID251
+    run_id = ids.run_id(UUID(job["job_id"]), at, Trigger.SCHEDULE)
+    async with node.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, "
+            "attempt, lost_attempts, fence, error) SELECT job_id, %(run_id)s, tenant_id, 'schedule', "
+            "'FAILED', %(at)s, %(at)s, now(), 1, 0, 1, 'HTTP 400' FROM jobs WHERE job_id = %(job_id)s",
+            {"run_id": run_id, "at": at, "job_id": job["job_id"]},
+        )
+    return str(run_id)

@@ -155,3 +155,18 @@ async def test_an_oidc_token_tells_the_audience_which_job_calls(node: Node, rece
     assert 300 <= decoded.claims["exp"] - decoded.claims["iat"] <= 600
     refused = await node.api.call("GET", "/v1/jobs", headers={"Authorization": f"Bearer {token}"})
     assert refused.status == 401
+
+
+async def test_a_secret_is_there_though_the_cache_begins_anew(
+    node: Node, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is known is not lost because another one is looked for and there is no room."""
+    monkeypatch.setattr(credentials, "_MAX_KEPT", 1)
+    for name in ("one", "two"):
+        assert (await node.api.call("PUT", f"/v1/secrets/{name}", {"value": name})).status in {200, 201}
+    headers = {"x-one": {"secret": "one"}}
+    for said in (headers, headers | {"x-two": {"secret": "two"}}):
+        job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, headers=said)
+        found = await node.api.run_when(job, "SUCCEEDED", "RETRYING")
+        assert found["status"] == "SUCCEEDED", found["error"]
+    assert receiver.calls[-1].headers["x-one"] == "one"

@@ -392,3 +392,56 @@ async def test_a_restart_does_not_touch_accepted_runs(dsn: str, receiver: Webhoo
         answer = await second.api.call("POST", path, {"status": "SUCCEEDED"}, headers={"Authorization": ""})
         assert answer.json["status"] == "SUCCEEDED"
         assert len(receiver.calls) == 1
+
+
+async def test_a_failure_of_an_earlier_attempt_does_not_resolve_the_last_one(
+    node: Node, receiver: WebhookReceiver
+) -> None:
+    """A completion that is sent again, its answer having been lost, says nothing of the attempt after it."""
+    retry = {"first_delay_seconds": 0.1, "max_delay_seconds": 0.1, "jitter": "none"}
+    job, call = await accepted(node, receiver, on_unknown="hold", retry=retry)
+    failed = {"status": "FAILED", "error": "no", "retry": True}
+    assert (await say(node, call, failed)).json["status"] == "RETRYING"
+    await receiver.wait_until(lambda: len(called(receiver, job)) > 1)
+    await until_accepted(node, job)
+    await make_overdue(node, job, deadline=True)
+    assert (await node.api.run(job))["status"] == "UNKNOWN"
+    again = await say(node, call, failed)
+    assert (again.status, again.json["status"]) == (200, "RETRYING")
+    assert (await say(node, call, failed | {"error": "another"})).status == 409
+    assert "resolution" not in await node.api.run(job)
+    last = await say(node, called(receiver, job)[-1], failed)
+    assert (last.status, last.json["resolution"]) == (200, "FAILED")
+
+
+async def test_a_success_counts_for_a_run_that_was_redriven_meanwhile(node: Node, receiver: WebhookReceiver) -> None:
+    """It is not sent again; a failure that is told again leaves it as it is."""
+    job, call = await accepted(node, receiver, on_unknown="hold")
+    await make_overdue(node, job, deadline=True)
+    run = f"/v1/jobs/{job['job_id']}/run/{job['next_run']['run_id']}"
+    await node.api.call("POST", "/v1/targets/127.0.0.1/pause", {"reason": "test"})
+    assert (await node.api.call("POST", f"{run}/redrive")).status == 200
+    assert (await say(node, call, {"status": "FAILED"})).status == 409
+    done = await say(node, call, {"status": "SUCCEEDED", "result": 1})
+    assert (done.status, done.json["status"]) == (200, "SUCCEEDED")
+    assert (await say(node, call, {"status": "SUCCEEDED", "result": 1})).json == done.json
+    found = await node.api.run(job)
+    assert (found["status"], found["attempt"], found["completion"]["result"]) == ("SUCCEEDED", 1, 1)
+    assert len(called(receiver, job)) == 1
+
+
+async def test_a_failure_that_was_redriven_does_not_end_the_run_again(node: Node, receiver: WebhookReceiver) -> None:
+    """The same completion once more, when the attempt after it has failed and is to be tried again: 409."""
+    job, call = await accepted(node, receiver)
+    assert (await say(node, call, {"status": "FAILED"})).json["status"] == "FAILED"
+    receiver.answer_with(Reply(503))
+    run = f"/v1/jobs/{job['job_id']}/run/{job['next_run']['run_id']}"
+    assert (await node.api.call("POST", f"{run}/redrive")).status == 200
+    await receiver.wait_until(lambda: len(called(receiver, job)) > 1)
+
+    async def has_failed_again() -> bool:
+        return len((await node.api.run(job))["attempts"]) > 1
+
+    await eventually(has_failed_again)
+    assert (await say(node, call, {"status": "FAILED"})).status == 409
+    assert (await node.api.run(job))["status"] != "FAILED"

@@ -394,3 +394,22 @@ async def test_a_target_that_is_well_has_no_row(node: Node, receiver: WebhookRec
         return (await node.api.call("GET", "/v1/targets/partner")).status == 404
 
     await eventually(is_forgotten)
+
+
+async def test_a_one_off_run_in_a_lane_waits_for_its_paused_job(node: Node, receiver: WebhookReceiver) -> None:
+    """As one that was never claimed does, though its target is well again meanwhile."""
+    await node.api.call("POST", "/v1/targets/partner/pause", {"reason": "test"})
+    await until_obeyed(node)
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, flow="partner")
+
+    async def is_in_lane() -> bool:
+        return "waiting_for_target" in await node.api.run(job)
+
+    await eventually(is_in_lane)
+    assert (await node.api.call("POST", f"/v1/jobs/{job['job_id']}/pause")).status == 200
+    shelved = await node.api.run(job)
+    assert (shelved["status"], shelved["due_at"]) == ("SCHEDULED", None)
+    await node.api.call("POST", "/v1/targets/partner/resume")
+    answer = await node.api.call("POST", f"/v1/jobs/{job['job_id']}/resume", {"from": "pause"})
+    assert answer.status == 200
+    await node.api.run_when(job, "SUCCEEDED")

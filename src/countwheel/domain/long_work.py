@@ -59,6 +59,8 @@ class Standing:
     is_accepted: bool
     was_sent: bool
     has_callback: bool
+    was_sent_before: bool = False
+    """Before it was redriven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def weigh(completion: Completion, run: Standing, fence: int | None) -> Counts | 
 
     `fence` is the attempt that it is about; None where whoever says it has a right to the run as a whole.
     """
-    if not run.was_sent:
+    if not run.was_sent and not (run.was_sent_before and completion.succeeded):
         return Refused("it was not sent yet")
     if fence is None and not run.is_accepted and not run.has_callback:
         return Refused("its job has no callback: how it went is what the call is answered with")

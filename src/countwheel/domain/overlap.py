@@ -32,10 +32,11 @@ _BEHIND_OTHERS_SECONDS = 60.0
 _CANCELLED_IS_QUICK_SECONDS = 0.5
 
 
-def decide(policy: Overlap, earlier: int) -> Run | Skip | Wait:
+def decide(policy: Overlap, earlier: int, *, is_redriven: bool = False) -> Run | Skip | Wait:
     """Return what becomes of a due run, by its job's policy and how many earlier runs of the job are alive.
 
-    Under a policy of queues one of those is under way and the others wait, or are about to.
+    Under a policy of queues one of those is under way and the others wait, or are about to. A redriven run is in no
+    queue's limit: somebody has asked for it, and once skipped it could not be asked for again.
     """
     if earlier == 0:
         return Run()
@@ -47,7 +48,7 @@ def decide(policy: Overlap, earlier: int) -> Run | Skip | Wait:
             return Skip("overlap: an earlier run of this job had not ended (overlap policy skip)")
         case Overlap.QUEUE_ONE if waiting:
             return Skip("overlap: one run of this job waited already (overlap policy queue_one)")
-        case Overlap.QUEUE_ALL if waiting >= QUEUE_ALL_LIMIT:
+        case Overlap.QUEUE_ALL if waiting >= QUEUE_ALL_LIMIT and not is_redriven:
             return Skip(f"overlap: {QUEUE_ALL_LIMIT} runs of this job waited already (overlap policy queue_all)")
         case Overlap.CANCEL_RUNNING:
             return Wait(_CANCELLED_IS_QUICK_SECONDS, cancel_earlier=True)

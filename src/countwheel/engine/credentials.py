@@ -71,7 +71,9 @@ class CredentialStore:
 
     async def _values_of(self, tenant_id: UUID, names: Iterable[str]) -> dict[str, str]:
         now = self._clock.monotonic()
-        stale = [name for name in names if self._values.get((tenant_id, name), (0.0, ""))[0] <= now]
+        known = {name: self._values.get((tenant_id, name), (0.0, "")) for name in names}
+        stale = [name for name, (until, _) in known.items() if until <= now]
+        values = {name: value for name, (until, value) in known.items() if until > now}  # whatever is dropped meanwhile
         if stale:
             async with self._database.connection() as connection:
                 found = await secrets.open_all(connection, self._sealer, tenant_id, stale)
@@ -79,7 +81,8 @@ class CredentialStore:
             for name in stale:
                 self._values.pop((tenant_id, name), None)  # what is deleted is not sent on
             self._values |= {(tenant_id, name): (now + KEEP_SECONDS, value) for name, value in found.items()}
-        return {name: self._values[tenant_id, name][1] for name in names if (tenant_id, name) in self._values}
+            values |= found
+        return values
 
 
 def _bound(kept: dict[UUID, tuple[float, Credentials]] | dict[tuple[UUID, str], tuple[float, str]]) -> None:

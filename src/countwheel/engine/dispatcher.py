@@ -221,7 +221,8 @@ class Dispatcher:
         """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""
         run = held.run
         policy = Overlap(run.overlap or decode(run.terms).overlap or Overlap.SKIP)
-        match overlap.decide(policy, await self._count_earlier(held)):
+        earlier = await self._count_earlier(held)
+        match overlap.decide(policy, earlier, is_redriven=run.attempts_before is not None):
             case overlap.Skip(reason):
                 self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, reason, sent=False))
             case overlap.Wait(seconds, cancel_earlier):
@@ -240,7 +241,7 @@ class Dispatcher:
         """Return how many earlier runs of the job are alive; one that has ended and waits for its record is not."""
         while True:
             async with self._context.database.connection() as connection:
-                earlier = await runs.count_earlier(connection, held.run.job_id, held.run.run_id, held.run.trigger)
+                earlier = await runs.count_earlier(connection, held.run)
             recording = self._context.held.in_phase(Phase.RECORDING)
             same_job = any(other.run.job_id == held.run.job_id and other is not held for other in recording)
             if earlier == 0 or not same_job:

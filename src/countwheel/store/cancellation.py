@@ -54,6 +54,7 @@ class _LiveRun:
     attempt: int
     started_at: datetime | None
     accepted_at: datetime | None
+    attempts_before: int | None
     calling: str | None
     database_now: datetime
 
@@ -107,6 +108,8 @@ async def cancel_earlier(database: Database, tenant_id: UUID, job_id: UUID, run_
         cursor = await connection.execute(query("lock_live_runs"), {"tenant_id": tenant_id, "job_id": job_id})
         earlier = [run for run in [_LiveRun(*row) async for row in cursor] if run.run_id < run_id]
         earlier = [run for run in earlier if run.trigger != Trigger.BACKFILL]
+        # A redriven one that nobody holds is in nobody's way.
+        earlier = [run for run in earlier if run.attempts_before is None or run.node_id is not None]
         for run in earlier:
             if run.is_held:
                 await _ask_holder(connection, job_id, run.run_id, reason)

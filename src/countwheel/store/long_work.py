@@ -6,7 +6,7 @@ the lock wins, and the others find what it has written.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -158,6 +158,8 @@ async def complete(
     if run is None:
         return await _of_the_ended(connection, at, completion, fence)
     match long_work.weigh(completion, _standing(run), fence):
+        case Counts() if not completion.succeeded and await _has_later_attempt(connection, named, fence):
+            return NotCompleted(run.state, "a later attempt of it has failed since")
         case Counts():
             return Completed(await _go_by(connection, run, completion, jitter))
         case Refused(why):
@@ -187,7 +189,7 @@ async def heartbeat(
     standing = await (await connection.execute(query("find_standing"), named)).fetchone()
     if standing is None:
         return None
-    status, current, is_over, _ = standing
+    status, current, is_over, *_ = standing
     if status == RunStatus.RUNNING and not is_over and fence in {None, current}:
         return WorkGoesOn()
     return WorkIsOver(status)
@@ -214,10 +216,19 @@ async def end_overdue(connection: Connection, uniform: Sequence[float]) -> dict[
 
 async def _go_by(connection: Connection, run: _Run, completion: Completion, jitter: float) -> RunStatus:
     if completion.succeeded:
+        if run.started_at is None:
+            run = replace(run, started_at=await _find_first_start(connection, run))
         await _end(connection, run, RunStatus.SUCCEEDED, None, completion=completion.encode())
         return RunStatus.SUCCEEDED
     outcome = long_work.decide_reported(completion, run.attempts(jitter))
     return await _apply(connection, run, outcome, FailureKind.REPORTED, completion.encode())
+
+
+async def _find_first_start(connection: Connection, run: _Run) -> datetime:
+    """Return when a run was sent that waits to be sent again, redriven."""
+    named = {"tenant_id": run.tenant_id, "job_id": run.job_id, "run_id": run.run_id}
+    row = await (await connection.execute(query("find_first_start"), named)).fetchone()
+    return row[0] if row and row[0] is not None else run.now
 
 
 async def _apply(
@@ -244,7 +255,7 @@ async def _end(connection: Connection, run: _Run, status: RunStatus, error: str 
         run_id=run.run_id,
         fence=run.fence,
         status=status,
-        started_at=run.started_at if run.attempt == 1 else None,
+        started_at=run.started_at if run.attempt == 1 or status is RunStatus.SUCCEEDED else None,
         finished_at=run.now,
         http_status=run.http_status,
         error=error,
@@ -283,7 +294,8 @@ async def _of_the_ended(
 ) -> Completed | NotCompleted | None:
     """Tell of a run that has ended: the same completion again counts, any other one comes too late.
 
-    Of one that ended UNKNOWN its target's word is what a person would have had to find out: it resolves the run.
+    Of one that ended UNKNOWN its target's word is what a person would have had to find out: it resolves the run. (Not
+    that an earlier attempt failed.)
     """
     tenant_id, job_id, run_id = at
     named = {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id}
@@ -293,7 +305,8 @@ async def _of_the_ended(
     status, said, resolved = row
     if said is not None and said == completion.encode():
         return Completed(status)
-    if status == RunStatus.UNKNOWN and fence is not None:
+    speaks_of_it = completion.succeeded or not await _has_later_attempt(connection, named, fence)
+    if status == RunStatus.UNKNOWN and fence is not None and speaks_of_it:
         if resolved is None:
             note = completion.error or "said by its target, later than its deadline"
             await resolution.resolve(
@@ -305,6 +318,14 @@ async def _of_the_ended(
     if completion.retry and fence is not None and await _was_said(connection, named, completion, fence):
         return Completed(RunStatus.RETRYING)
     return NotCompleted(status, "it has ended")
+
+
+async def _has_later_attempt(connection: Connection, named: dict[str, UUID], fence: int | None) -> bool:
+    """Whether an attempt after the one with this fence is on record; with None, what is said is of the run."""
+    if fence is None:
+        return False
+    cursor = await connection.execute(query("find_later_attempt"), named | {"fence": fence})
+    return await cursor.fetchone() is not None
 
 
 async def _was_said(connection: Connection, named: dict[str, UUID], completion: Completion, fence: int) -> bool:
@@ -320,6 +341,7 @@ def _standing(run: _Run) -> Standing:
         is_accepted=run.accepted_at is not None,
         was_sent=run.started_at is not None,
         has_callback=decode(run.calling).callback is not None,
+        was_sent_before=run.attempts_before > 0,
     )
 
 

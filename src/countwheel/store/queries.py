@@ -44,6 +44,8 @@ _FRAGMENTS = {
         EXISTS (
             SELECT FROM runs earlier WHERE earlier.job_id = r.job_id AND earlier.run_id < r.run_id
                 AND (earlier.trigger = 'backfill') = (r.trigger = 'backfill') AND earlier.call_url IS NULL
+                -- A redriven one that nobody holds may be due much later: only its like wait for it.
+                AND (earlier.attempts_before IS NULL OR earlier.node_id IS NOT NULL OR r.attempts_before IS NOT NULL)
         )
     """,
     "live_runs_of_job": """
@@ -54,7 +56,7 @@ _FRAGMENTS = {
     # What a cancel must know of a run.
     "locked_columns": """
         r.job_id, r.run_id, r.tenant_id, r.scheduled_for, r.node_id, r.fence, r.trigger, r.attempt, r.started_at,
-        r.accepted_at, (SELECT j.calling FROM jobs j WHERE j.job_id = r.job_id), now()
+        r.accepted_at, r.attempts_before, (SELECT j.calling FROM jobs j WHERE j.job_id = r.job_id), now()
     """,
     # What is asked of a run of which a target says, or should have said, how it went.
     "long_columns": """

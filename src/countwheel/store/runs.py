@@ -372,9 +372,14 @@ async def _mark_failures(connection: Connection, unknown: Sequence[RecoveredRun]
     )
 
 
-async def count_earlier(connection: Connection, job_id: UUID, run_id: UUID, trigger: str) -> int:
+async def count_earlier(connection: Connection, run: ClaimedRun) -> int:
     """Return how many live runs of a job are earlier than one of its runs and in its way."""
-    parameters = {"job_id": job_id, "run_id": run_id, "of_backfill": trigger == Trigger.BACKFILL}
+    parameters = {
+        "job_id": run.job_id,
+        "run_id": run.run_id,
+        "of_backfill": run.trigger == Trigger.BACKFILL,
+        "is_redriven": run.attempts_before is not None,
+    }
     row = await (await connection.execute(query("earlier_runs"), parameters)).fetchone()
     return int(row[0]) if row else 0
 

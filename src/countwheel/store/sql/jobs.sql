@@ -129,9 +129,9 @@ DELETE FROM runs WHERE job_id = %(job_id)s AND node_id IS NULL AND state = 'SCHE
 RETURNING run_id, scheduled_for, fence;
 
 -- name: shelve
--- The next occurrence of a paused job is due when the job is resumed.
+-- The next occurrence of a paused job is due when the job is resumed, and so is what waits in a lane and was never sent.
 UPDATE runs r SET due_at = {{never}} FROM jobs j
-WHERE r.job_id = ANY(%(job_ids)s) AND r.node_id IS NULL AND r.state = 'SCHEDULED' AND r.trigger = 'schedule' AND r.fence = 0
+WHERE r.job_id = ANY(%(job_ids)s) AND r.node_id IS NULL AND r.state = 'SCHEDULED' AND r.trigger = 'schedule' AND (r.fence = 0 OR r.set_aside)
   AND j.job_id = r.job_id AND j.state = 'PAUSED';
 
 -- name: find_shelved

@@ -120,11 +120,13 @@ active AS (
 )
 INSERT INTO runs (
     job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at, attempt, attempts_before, fence, error,
-    call_method, call_url, call_body
+    call_method, call_url, call_body, overlap
 )
-SELECT job_id, run_id, tenant_id, bucket, trigger, CASE WHEN attempt > 0 THEN 'RETRYING' ELSE 'SCHEDULED' END,
-    scheduled_for, due_again_at, attempt, attempt, fence, error, call_method, call_url, call_body
-FROM decided
+SELECT d.job_id, d.run_id, d.tenant_id, d.bucket, d.trigger, CASE WHEN d.attempt > 0 THEN 'RETRYING' ELSE 'SCHEDULED' END,
+    d.scheduled_for, d.due_again_at, d.attempt, d.attempt, d.fence, d.error, d.call_method, d.call_url, d.call_body,
+    -- Somebody wants it, so it is not skipped for an earlier one: where runs of its job do not overlap, it waits.
+    CASE WHEN j.terms::jsonb ->> 'overlap' = 'allow' THEN 'allow' ELSE 'queue_all' END
+FROM decided d JOIN jobs j ON j.job_id = d.job_id
 RETURNING run_id;
 
 -- name: known_of_range

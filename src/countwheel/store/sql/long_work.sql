@@ -70,19 +70,29 @@ RETURNING deadline_at, overdue_at;
 
 -- name: find_standing
 -- How a run stands, live or ended, for whoever works on it.
-SELECT state AS status, fence, cancel_requested_at IS NOT NULL AS is_over, true AS is_live FROM runs
+SELECT state AS status, fence, cancel_requested_at IS NOT NULL AS is_over, true AS is_live, NULL AS finished_at FROM runs
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
 UNION ALL
-SELECT status, fence, true, false FROM run_history
+SELECT status, fence, true, false, finished_at FROM run_history
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
-ORDER BY is_live DESC, fence DESC
+ORDER BY is_live DESC, fence DESC, finished_at DESC
 LIMIT 1;
 
 -- name: find_completion
--- How a run ended, and in whose words. Of several ends the last one counts.
+-- How a run ended, and in whose words. Of several ends the last one counts; one that was redriven and ended before it was
+-- claimed again has the fence of the end before.
 SELECT status, completion, resolution FROM run_history
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
-ORDER BY fence DESC LIMIT 1;
+ORDER BY fence DESC, finished_at DESC LIMIT 1;
+
+-- name: find_first_start
+-- When a run that was redriven was sent first.
+SELECT min(started_at) FROM run_history
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s;
+
+-- name: find_later_attempt
+SELECT FROM attempts
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s AND fence > %(fence)s LIMIT 1;
 
 -- name: find_attempt_error
 -- What came of one attempt of a run, where it did not simply succeed.

@@ -240,9 +240,11 @@ FROM unnest(
 WHERE h.job_id = f.job_id AND h.run_id = f.run_id AND h.fence = f.fence AND h.finished_at = f.finished_at;
 
 -- name: earlier_runs
--- How many live runs of this job are earlier than this one? A backfill and the schedule do not wait for each other.
+-- How many live runs of this job are earlier than this one? A backfill and the schedule do not wait for each other, and
+-- only redriven runs for redriven ones that nobody holds.
 SELECT count(*) FROM runs
-WHERE job_id = %(job_id)s AND run_id < %(run_id)s AND (trigger = 'backfill') = %(of_backfill)s::boolean AND call_url IS NULL;
+WHERE job_id = %(job_id)s AND run_id < %(run_id)s AND (trigger = 'backfill') = %(of_backfill)s::boolean AND call_url IS NULL
+  AND (attempts_before IS NULL OR node_id IS NOT NULL OR %(is_redriven)s::boolean);
 
 -- name: let_wait
 -- Hand back a run that is to be sent when the earlier ones of its job have ended. As with `release`, no attempt is counted.
