@@ -56,13 +56,14 @@ def no_double(evidence: Evidence) -> Iterator[Violation]:
 
 
 def never_twice(evidence: Evidence) -> Iterator[Violation]:
-    """A run of a job that holds the unknown is not sent again unless its attempt was answered."""
+    """A run of a job that holds the unknown is sent again only where its attempt was answered, or said to have failed."""
     for run_id, receipts in evidence.receipts.items():
         expected = evidence.expected.get(receipts[0].label)
         if expected is None or not expected.hold:
             continue
         for earlier, later in pairwise(receipts):
-            if earlier.answer == "none" or earlier.taken_over:
+            said = any(word.fence == earlier.fence for word in evidence.completions.get(run_id, []))
+            if earlier.answer == "none" or (earlier.taken_over and not said):
                 yield Violation(
                     "never twice",
                     f"{later.label} run {run_id}: sent again at {later.received_at:.3f}, its outcome unknown",

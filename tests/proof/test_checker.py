@@ -319,3 +319,15 @@ def test_a_failure_that_was_redriven_is_judged_by_its_own_calls(history: History
     history.receipts.append(receipt("o", 5, fence=3, late=3))
     assert "without a failed call" not in judge(history).text()
     assert "no loss" not in judge(history).text()
+
+
+def test_what_was_taken_over_is_sent_again_only_after_a_word_of_it(history: History) -> None:
+    """A held run of which its target said that it failed may be redriven; one of which nothing was said may not."""
+    said = taken_over(history, said="FAILED")
+    history.operations[2].hold = True
+    history.rows[4] = row("o", 5, "FAILED", error="reported", resolution="RETRIED")
+    history.rows.append(row("o", 5, fence=3))
+    history.receipts.append(receipt("o", 5, fence=3, late=3))
+    assert "never twice" not in judge(history).text()
+    history.completions.remove(said)
+    assert "never twice" in judge(history).text()
