@@ -56,7 +56,7 @@ def no_double(evidence: Evidence) -> Iterator[Violation]:
 
 
 def never_twice(evidence: Evidence) -> Iterator[Violation]:
-    """A run of a job that holds the unknown is sent again only where its attempt was answered, or reported as failed."""
+    """A run of a job that holds the unknown is sent again only if its attempt was answered, or reported as failed."""
     for run_id, receipts in evidence.receipts.items():
         expected = evidence.expected.get(receipts[0].label)
         if expected is None or not expected.hold:
