@@ -19,7 +19,7 @@ from chaos.stage import Stage, stage
 
 _ROOT = Path(__file__).parents[1]
 _TIMEOUT_SECONDS = 3
-_LEAD_SECONDS = 8.0
+_LEAD_SECONDS = 14.0
 _CREATED = 201
 
 

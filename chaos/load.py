@@ -5,8 +5,8 @@ from time import time
 
 from checker.history import Schedule
 
-_LEAD_SECONDS = 6.0
-_CREATES_A_SECOND = 600
+_LEAD_SECONDS = 12.0
+_CREATES_A_SECOND = 300
 """What clients on this machine are sure to create while nodes run beside them."""
 
 

@@ -63,6 +63,11 @@ async def test_w9_a_failed_attempt_is_tried_again_under_the_same_id(node: Node, 
     failed, succeeded = found["attempts"]
     assert (succeeded["attempt"], succeeded["http_status"], succeeded["error"]) == (2, 200, None)
     assert (failed["attempt"], failed["http_status"], failed["response_head"]) == (1, 500, "out of order")
+    assert (failed["error_class"], "content-length: 12" in failed["response_headers"]) == ("http_500", True)
+    for attempt in (failed, succeeded):
+        trace = attempt["trace"]
+        assert (trace["address"], trace["port"]) == ("127.0.0.1", receiver.port)
+        assert 0 < trace["first_byte_ms"] <= trace["total_ms"]
     first, second = receiver.calls
     assert first.run_id == second.run_id
     assert int(second.headers["countwheel-fence"]) > int(first.headers["countwheel-fence"])
