@@ -14,6 +14,12 @@ BODY = b'{"hello":"world"}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
+async def give_way(turns: int = 10) -> None:
+    """Let every task that can go on do so, for so many turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)  # noqa: TID251 (gives way; no time passes)
+
+
 class Peer:
     """One connection, from the server's side."""
 

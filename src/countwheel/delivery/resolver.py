@@ -76,6 +76,10 @@ class Resolver:
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 answer = await asyncio.shield(lookup.task)
+        except asyncio.CancelledError as error:
+            if lookup.task.cancelled() and not _is_being_cancelled():
+                raise NameNotFoundError(f"the look-up of {host} was given up") from error
+            raise
         except TimeoutError as error:
             raise NameNotFoundError(f"no answer about {host} within {LOOKUP_SECONDS:g} s") from error
         finally:
@@ -95,21 +99,30 @@ class Resolver:
         site_slots = self._sites.get(site)
         if site_slots is None:
             site_slots = self._sites[site] = asyncio.Semaphore(MAX_LOOKUPS_PER_SITE)
-        async with site_slots, self._slots:
-            lookup.has_begun = True
-            answer = await _in_thread(host)
+        try:
+            async with site_slots, self._slots:
+                lookup.has_begun = True
+                answer = await _in_thread(host)
+        finally:
+            # A look-up that stayed here would be everybody's answer about this name for good.
+            if self._lookups.get(host) is lookup:
+                del self._lookups[host]
         life = FAILURE_LIFE_SECONDS if isinstance(answer, NameNotFoundError) else LIFE_SECONDS
         self._known[host] = (self._clock() + life, answer)
         self._known.move_to_end(host)
         if len(self._known) > MAX_NAMES:
             self._known.popitem(last=False)
-        self._lookups.pop(host, None)
         return answer
 
     def _forget(self, host: str, lookup: _Lookup) -> None:
         if self._lookups.get(host) is lookup:
             del self._lookups[host]
         lookup.task.cancel()
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _addresses_of(answer: Answer) -> Addresses:
@@ -134,14 +147,17 @@ async def _in_thread(host: str) -> Answer:
         except RuntimeError:
             return  # the loop is closed: the node has stopped meanwhile
 
-    Thread(target=ask, name=f"lookup {host}", daemon=True).start()
+    try:
+        Thread(target=ask, name=f"lookup {host}", daemon=True).start()
+    except RuntimeError as error:  # the machine has no thread to spare
+        return NameNotFoundError(f"{host} cannot be looked up: {error}")
     return await answered
 
 
 def _ask(host: str) -> Answer:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    except (OSError, ValueError) as error:  # UnicodeError is a ValueError: no name at all
+        addresses = tuple(dict.fromkeys(ip_address(address[0]) for *_, address in found))
+    except Exception as error:  # noqa: BLE001 (a thread that ends without an answer would hold its place for good)
         return NameNotFoundError(f"{host}: {getattr(error, 'strerror', None) or error}")
-    addresses = tuple(dict.fromkeys(ip_address(address[0]) for *_, address in found))
     return addresses or NameNotFoundError(f"{host} has no address")
