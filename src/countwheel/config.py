@@ -202,7 +202,10 @@ def _hosts(variable: str, text: str) -> tuple[str, ...]:
 
 def _plain_host(text: str) -> str:
     text = text.lower().rstrip(".")
-    return str(ip_address(text.strip("[]"))) if _is_address(text.strip("[]")) else text
+    if not _is_address(text.strip("[]")):
+        return text
+    address = ip_address(text.strip("[]"))
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _is_address(text: str) -> bool:

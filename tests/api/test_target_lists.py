@@ -1,5 +1,7 @@
 """W5, W6: where calls may go by the operator's lists, and that a server is no target of its own."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from countwheel.config import SettingError, read_settings
@@ -64,6 +66,13 @@ def test_a_list_that_means_nothing_is_named(name: str, text: str) -> None:
 
 
 def test_lists_are_read() -> None:
-    """Commas between, blanks and upper case do not matter."""
-    settings = read_settings({"COUNTWHEEL_ALLOWED_HOSTS": " Hooks.Test, *.example.com ,"}, development=False)
+    """Commas between, blanks and upper case do not matter, nor how an address is written."""
+    given = {
+        "COUNTWHEEL_ALLOWED_HOSTS": " Hooks.Test, *.example.com ,",
+        "COUNTWHEEL_DENIED_HOSTS": "::FFFF:8.8.8.8,[2001:DB8:0::1]",
+        "COUNTWHEEL_DENIED_NETWORKS": "10.0.0.0/8, 2001:db8::/32",
+    }
+    settings = read_settings(given, development=False)
     assert settings.allowed_hosts == ("hooks.test", "*.example.com")
+    assert settings.denied_hosts == ("8.8.8.8", "2001:db8::1")
+    assert settings.denied_networks == (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))

@@ -56,6 +56,14 @@ def test_hosts_are_allowed_and_denied_by_name() -> None:
         assert guard.url_refusal(f"https://{host}/") is not None
 
 
+def test_a_host_is_denied_in_every_spelling_of_its_address() -> None:
+    """Short, decimal, and as IPv6 that carries it: what is denied is the address."""
+    guard = Guard((), allow_http=False, hosts=Hosts(denied=("8.8.8.8",)))
+    for host in ("8.8.8.8", "8.8.2056", "134744072", "[::ffff:8.8.8.8]", "[::ffff:808:808]"):
+        assert guard.url_refusal(f"https://{host}/") is not None, host
+    assert guard.url_refusal("https://8.8.4.4/") is None
+
+
 @pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::"])
 def test_our_own_listener_is_never_called(bound: str) -> None:
     """At our own port, whatever network is allowed; another port of the same address is."""

@@ -83,8 +83,7 @@ class Guard:
         if parts.username is not None or parts.password is not None:
             return "a URL must not hold a user name or password", None, None
         address = literal_address(host)
-        spellings = (host,) if address is None else (host, str(address))
-        return self._hosts.refusal(*spellings), address, port
+        return self._hosts.refusal(*_spellings(host, address)), address, port
 
     def _judge_network(self, address: Address) -> str | None:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -127,6 +126,14 @@ def _is_of_this_machine(address: Address) -> bool:
             return ip_address(probe.getsockname()[0]) == address
     except OSError:
         return False
+
+
+def _spellings(host: str, address: Address | None) -> tuple[str, ...]:
+    """Return what a host is called: as written, and where it is an address as that, and as the IPv4 address in it."""
+    if address is None:
+        return (host,)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (host, str(address)) if mapped is None else (host, str(address), str(mapped))
 
 
 def _is_listed(host: str, patterns: Sequence[str]) -> bool:
