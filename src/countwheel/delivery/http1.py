@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_clock", "_loop", "_on_closed", "_paused", "_poll", "_rest", "_timer", "_transport", "_waiting",
+        "_clock", "_has_ended", "_loop", "_on_closed", "_paused", "_poll", "_rest", "_timer", "_transport", "_waiting",
         "answered_at", "idle_since", "place", "reader", "used", "written_at",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._rest = memoryview(b"")
         self._paused = False
+        self._has_ended = False
         self.reader = AnswerReader()
         self.used = False
         """Whether it was lent before."""
@@ -70,7 +71,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether nothing speaks against using it."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self._transport is not None and not self._has_ended and not self._transport.is_closing()
 
     @property
     def is_gone(self) -> bool:
@@ -80,6 +81,14 @@ class Connection(asyncio.Protocol):
     def is_silent(self) -> bool:
         """Whether nothing lies at the socket, an end included, that the event loop has not come to yet."""
         return self._poll is not None and not self._poll.poll(0)
+
+    def is_fit(self) -> bool:
+        """Whether a request may be written, as the last look before it.
+
+        A target that speaks before it was ever asked (as a mail server does) is no target: nothing could tell its words
+        from an answer. Over TLS they are told apart by nobody but the transport: its tickets lie at the socket, too.
+        """
+        return self.is_open and (self.used or self.place.is_tls or self.is_silent())
 
     def exchange(self, head: bytes, body: bytes, seconds: float) -> "asyncio.Future[Broken | None]":
         """Write a request and return what is told when its answer is there: None, or why there is none.
@@ -100,10 +109,6 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body[:_FIRST_BYTES])
             self._write_on()
         return waiting
-
-    def is_reusable(self) -> bool:
-        """Whether the last exchange left the connection as if it were new."""
-        return self.reader.clean and self.is_open
 
     def abort(self) -> None:
         """Close it, now. What waits for an answer is told that there will be none."""
@@ -136,6 +141,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The target has ended its side: so do we, and the answer is what has come."""
+        self._has_ended = True
         self._ended(None)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from countwheel.delivery.http1 import Connection, Place
+from countwheel.delivery.way import UnsentError
+from countwheel.domain.attempt import FailureKind
 
 IDLE_SECONDS = 30.0
 """How long a connection is kept for the next call."""
@@ -27,6 +29,7 @@ class Pool:
         self._connecting = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._sweep: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._all_closed: asyncio.Future[None] | None = None
 
     def take(self, places: Iterable[Place]) -> Connection | None:
@@ -43,9 +46,13 @@ class Pool:
     async def take_or_room(self, places: Sequence[Place]) -> Connection | None:
         """Return an idle connection, or None when one more may be made.
 
-        That one is counted from now on, until `connected` or `no_connection` says what came of it.
+        That one is counted from now on, until `connected` or `no_connection` says what came of it. Raises
+        `UnsentError` when the pool is closed.
         """
+        has_waited = False
         while True:
+            if self._is_closed:
+                raise UnsentError(FailureKind.CONNECT, "no call leaves any more: the sender is closed")
             if (taken := self.take(places)) is not None:
                 return taken
             if len(self._open) + self._connecting < self._limit:
@@ -53,7 +60,9 @@ class Pool:
                 return None
             self._drop_longest_idle()
             waiter = self._loop.create_future()
-            self._waiters.append(waiter)
+            # Whose turn it was and who found no room stays first: else a busy place would keep the others out for good.
+            (self._waiters.appendleft if has_waited else self._waiters.append)(waiter)
+            has_waited = True
             try:
                 await waiter
             except asyncio.CancelledError:
@@ -74,6 +83,8 @@ class Pool:
             self._wake_next()
         else:
             self._open.add(connection)
+            if self._is_closed:
+                self.drop(connection)
 
     def no_connection(self) -> None:
         """Take note that none could be made."""
@@ -102,12 +113,15 @@ class Pool:
         connection.abort()
 
     async def close(self) -> None:
-        """Close every connection and return when all are gone."""
+        """Close every connection and return when all are gone; one that is being made is closed when it is there."""
+        self._is_closed = True
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
         for connection in list(self._open):
             self.drop(connection)
+        while self._waiters:
+            self._wake_next()
         if self._open:
             self._all_closed = self._loop.create_future()
             await self._all_closed

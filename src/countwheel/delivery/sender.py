@@ -89,9 +89,13 @@ class HttpSender:
             return self._unsent(FailureKind.PROTOCOL, str(error), way)
         # From here to the first byte nothing waits.
         way.address, way.port, way.reused = connection.place.address, to.port, connection.used
+        left = way.began + call.timeout_seconds - self._clock()
+        if left <= 0:
+            self._parts().pool.give_back(connection)
+            return self._unsent(FailureKind.CONNECT, _no_connection_in_time(call), way)
         if not self._may_leave(connection, may_leave):
             return self._unsent(FailureKind.DISCONNECTED, "the connection did not last until the request", way)
-        return await self._exchange(connection, head, call, way)
+        return await self._exchange(connection, head, call, way, left)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -127,7 +131,7 @@ class HttpSender:
                     return taken
                 return await parts.connector.connect(places, until - self._clock(), way)
         except TimeoutError as error:
-            raise UnsentError(FailureKind.CONNECT, f"no connection within {call.timeout_seconds:g} s") from error
+            raise UnsentError(FailureKind.CONNECT, _no_connection_in_time(call)) from error
 
     def _judged(self, to: Destination, addresses: Addresses) -> list[Place]:
         """Return where to connect. One address that is refused blocks the call, whatever the others are."""
@@ -138,7 +142,7 @@ class HttpSender:
 
     def _may_leave(self, connection: Connection, may_leave: MayLeave) -> bool:
         """Whether a connection stands still. Raises `RightLostError` where the call may not leave any more."""
-        if not connection.is_open:
+        if not connection.is_fit():
             self._parts().pool.drop(connection)
             return False
         leaves = False
@@ -151,12 +155,13 @@ class HttpSender:
             raise RightLostError
         return True
 
-    async def _exchange(self, connection: Connection, head: bytes, call: Call, way: Way) -> AttemptResult:
+    async def _exchange(
+        self, connection: Connection, head: bytes, call: Call, way: Way, seconds: float
+    ) -> AttemptResult:
         """Write the request and wait for its answer. Whatever becomes of the connection, it is written once."""
         pool = self._parts().pool
-        left = way.began + call.timeout_seconds - self._clock()
         try:
-            broken = await connection.exchange(head, call.body, left)
+            broken = await connection.exchange(head, call.body, seconds)
         except BaseException:
             pool.drop(connection)
             raise
@@ -175,6 +180,10 @@ class HttpSender:
 
     def _unsent(self, kind: FailureKind, detail: str, way: Way) -> Failure:
         return Failure(kind, detail, maybe_sent=False, trace=way.trace(self._clock()))
+
+
+def _no_connection_in_time(call: Call) -> str:
+    return f"no connection within {call.timeout_seconds:g} s"
 
 
 def _first(headers: Sequence[tuple[str, str]], name: str) -> str | None:
