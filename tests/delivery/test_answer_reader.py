@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from answers import CASES, Case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +34,9 @@ def read(pieces: list[bytes]) -> tuple:
         reader.feed(piece)
     has_status = reader.end() if not reader.done and reader.fault is None else reader.fault is None
     fault = reader.fault is not None
-    return fault, has_status and not fault, 0 if fault else reader.status, b"" if fault else reader.head
+    if fault:
+        return True, False, 0, b"", ()
+    return False, has_status, reader.status, reader.head, reader.headers()
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
@@ -52,9 +55,23 @@ def test_split_anywhere_it_is_the_same_answer(answer: bytes, cuts: list[int]) ->
     assert read(pieces) == read([answer])
 
 
+@given(st.sampled_from(sorted(CASES)), st.lists(st.floats(0, 1), max_size=12))
+def test_split_anywhere_what_a_hostile_target_says_is_the_same(name: str, cuts: list[float]) -> None:
+    """The law for everything in `CASES`, what goes beyond a bound included."""
+    answer = CASES[name].said
+    places = sorted({0, len(answer), *(int(cut * len(answer)) for cut in cuts)})
+    assert read([answer[begin:end] for begin, end in itertools.pairwise(places)]) == read([answer])
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_byte_by_byte_what_a_hostile_target_says_is_the_same(case: Case) -> None:
+    """Every cut at once."""
+    assert read([case.said[place : place + 1] for place in range(len(case.said))]) == read([case.said])
+
+
 @given(st.binary(max_size=300))
 def test_whatever_comes_ends_in_an_answer_or_in_a_fault(junk: bytes) -> None:
     """Nothing is raised, and nothing but an answer has a status."""
-    fault, has_status, status, _ = read([b"HTTP/1.1 ", junk])
+    fault, has_status, status, *_ = read([b"HTTP/1.1 ", junk])
     assert not (fault and has_status)
     assert has_status == (status != 0)

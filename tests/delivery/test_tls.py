@@ -129,3 +129,23 @@ async def test_a_target_that_goes_after_the_handshake_may_have_the_call(tmp_path
         result = await send(f"https://localhost:{port}/", shown.client_context())
     assert isinstance(result, Failure)
     assert (result.maybe_sent, result.kind) in {(True, FailureKind.DISCONNECTED), (True, FailureKind.TLS)}
+
+
+@pytest.mark.parametrize(
+    ("version", "maybe_sent"), [(ssl.TLSVersion.TLSv1_2, False), (ssl.TLSVersion.TLSv1_3, True)], ids=["1.2", "1.3"]
+)
+async def test_an_alert_counts_by_whether_the_handshake_was_over(
+    version: ssl.TLSVersion, maybe_sent: bool, tmp_path: Path
+) -> None:
+    """A target that wants our certificate: in TLS 1.2 that ends the handshake, in 1.3 the request is out by then."""
+    shown = make_certificate(tmp_path)
+    context = shown.server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(shown.certificate)
+    context.minimum_version = context.maximum_version = version
+    async with target(context) as server:
+        result = await send(f"https://localhost:{server.port}/", shown.client_context())
+    assert isinstance(result, Failure)
+    assert result.maybe_sent is maybe_sent, result
+    assert result.kind in ({FailureKind.TLS, FailureKind.DISCONNECTED} if maybe_sent else {FailureKind.TLS})
+    assert server.received == []
