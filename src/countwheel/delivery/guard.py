@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from countwheel.delivery.address import Address, literal_address
-from countwheel.delivery.networks import BLOCKED, Network, embedded, unmapped
+from countwheel.delivery.networks import BLOCKED, Network, embedded, lets_through, unmapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Guard:
             if address in network:
                 return f"{address} is refused: COUNTWHEEL_DENIED_NETWORKS names {network}"
         inner = embedded(address) if isinstance(address, IPv6Address) else None
-        if any(address in network for network in self._allowed):
+        if any(lets_through(network, address) for network in self._allowed):
             # What lets a way of translation through does not let through what lies behind it.
             return self._network_refusal(inner) if inner is not None else None
         if isinstance(address, IPv6Address) and address.scope_id is not None:

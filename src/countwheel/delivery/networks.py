@@ -1,8 +1,9 @@
 """The networks that no call may go to, each with its reason, as data (criterion W6).
 
 Kept by hand from IANA's special-purpose registries (IPv4 and IPv6), the IPv6 address space registry, and what clouds
-are known to answer on. `ipaddress.is_global` says yes to much of it. The first network that an address lies in gives
-the reason, so what is narrow stands before what is wide.
+are known to answer on. AS112, AMT and 6bone are public by their registries, and no target is there.
+`ipaddress.is_global` says yes to much of it. The first network that an address lies in gives the reason, so what is
+narrow stands before what is wide.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -69,7 +70,9 @@ BLOCKED: tuple[tuple[Network, str], ...] = tuple(
 """Networks and reasons. `::ffff:0:0/96` is not among them: such an address is judged as the IPv4 address in it."""
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+_NAT64 = (IPv6Network("64:ff9b::/96"), _NAT64_LOCAL)
+_NAT64_BITS = 96
 
 
 def unmapped(network: Network) -> Network:
@@ -77,6 +80,16 @@ def unmapped(network: Network) -> Network:
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - _MAPPED.prefixlen))
     return network
+
+
+def lets_through(allowed: Network, address: IPv4Address | IPv6Address) -> bool:
+    """Whether a network that an operator allows lets an address through.
+
+    Where in an address of local NAT64 the IPv4 address stands depends on the length of the translator's prefix (RFC
+    6052). A network wider than /96 does not tell it, so it lets none of them through: read at the wrong place, an
+    address of an inner network would look public.
+    """
+    return address in allowed and (address not in _NAT64_LOCAL or allowed.prefixlen >= _NAT64_BITS)
 
 
 def embedded(address: IPv6Address) -> IPv4Address | None:
