@@ -15,7 +15,7 @@ from countwheel.engine.held import Held
 from countwheel.store import access, runs, signing_keys
 from countwheel.store.sealing import Sealer
 from countwheel.testing import Reply, WebhookReceiver
-from harness import SECRET_KEY, Node, eventually, free_port, running_node, soon
+from harness import FAR_RETRY, SECRET_KEY, Node, eventually, free_port, running_node, soon
 
 
 async def make_due(node: Node, job) -> None:
@@ -54,7 +54,7 @@ async def test_w1_the_standard_verifier_accepts_the_calls(node: Node, receiver: 
 async def test_w9_a_failed_attempt_is_tried_again_under_the_same_id(node: Node, receiver: WebhookReceiver) -> None:
     """500, then 200: two calls with one id and rising fence; the ledger keeps the failed attempt with its answer."""
     receiver.answer_with(lambda _: Reply(500, body=b"out of order") if len(receiver.calls) == 1 else Reply())
-    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url)
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, retry=FAR_RETRY)
     waiting = await node.api.run_when(job, "RETRYING")
     assert (waiting["attempt"], waiting["error"]) == (1, "HTTP 500 Internal Server Error")
     await make_due(node, job)
@@ -77,7 +77,7 @@ async def test_w9_a_failed_attempt_is_tried_again_under_the_same_id(node: Node, 
 async def test_w9_the_last_attempt_is_final(node: Node, receiver: WebhookReceiver) -> None:
     """After max_attempts the run ends FAILED, and every attempt stands in the ledger."""
     receiver.answer_with(Reply(503))
-    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, max_attempts=2)
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, max_attempts=2, retry=FAR_RETRY)
     await node.api.run_when(job, "RETRYING")
     await make_due(node, job)
     found = await node.api.run_when(job, "FAILED")
@@ -100,7 +100,8 @@ async def test_w9_other_4xx_and_redirects_are_final(node: Node, receiver: Webhoo
 
 async def test_a_target_that_cannot_be_reached_is_tried_again(node: Node) -> None:
     """Nobody listens: the attempt stands in the ledger as a connection fault, and the run waits for its next try."""
-    job = await node.api.create(schedule_oneoff=soon(0), job_url=f"http://127.0.0.1:{free_port()}/")
+    url = f"http://127.0.0.1:{free_port()}/"
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=url, retry=FAR_RETRY)
     waiting = await node.api.run_when(job, "RETRYING")
     assert waiting["error"].startswith("connect:")
 
@@ -117,7 +118,7 @@ async def test_a_blocked_target_is_an_outcome(dsn: str) -> None:
 async def test_a_slow_answer_times_out(node: Node, receiver: WebhookReceiver) -> None:
     """W8: timeout_seconds spans the whole call."""
     receiver.answer_with(Reply(after=asyncio.Event()))
-    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, timeout_seconds=1)
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, timeout_seconds=1, retry=FAR_RETRY)
     waiting = await node.api.run_when(job, "RETRYING")
     assert waiting["error"].startswith("timeout:")
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import Node, eventually, free_port, running_node, serve_node, soon
+from harness import FAR_RETRY, Node, eventually, free_port, running_node, serve_node, soon
 
 
 async def retry(node: Node, job):
@@ -27,9 +27,8 @@ async def test_sent_without_an_answer_ends_unknown(node: Node, receiver: Webhook
 
 async def test_what_provably_never_left_is_sent_again(node: Node) -> None:
     """Nobody listens: no byte left, so the run is tried again like any other."""
-    job = await node.api.create(
-        schedule_oneoff=soon(0), job_url=f"http://127.0.0.1:{free_port()}/", delivery="at_most_once"
-    )
+    url = f"http://127.0.0.1:{free_port()}/"
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=url, delivery="at_most_once", retry=FAR_RETRY)
     assert (await node.api.run_when(job, "RETRYING", "UNKNOWN"))["status"] == "RETRYING"
 
 
@@ -37,7 +36,7 @@ async def test_an_answer_of_any_kind_is_final_at_most_once(node: Node, receiver:
     """503: the target had the call, so it is not sent again; the ordinary job beside it is."""
     receiver.answer_with(Reply(503))
     once = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, delivery="at_most_once")
-    ordinary = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url)
+    ordinary = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, retry=FAR_RETRY)
     assert "at most once" in (await node.api.run_when(once, "FAILED", "RETRYING"))["error"]
     await node.api.run_when(ordinary, "RETRYING")
 
@@ -45,7 +44,9 @@ async def test_an_answer_of_any_kind_is_final_at_most_once(node: Node, receiver:
 async def test_at_least_once_can_hold_the_unknown_too(node: Node, receiver: WebhookReceiver) -> None:
     """on_unknown: hold retries what was answered and holds what was not."""
     receiver.answer_with(lambda call: Reply(503) if "answered" in call.path else Reply(close_without_answer=True))
-    answered = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url + "/answered", on_unknown="hold")
+    answered = await node.api.create(
+        schedule_oneoff=soon(0), job_url=receiver.url + "/answered", on_unknown="hold", retry=FAR_RETRY
+    )
     dropped = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, on_unknown="hold")
     await node.api.run_when(answered, "RETRYING")
     await node.api.run_when(dropped, "UNKNOWN")

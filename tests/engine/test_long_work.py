@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from countwheel.testing import Received, Reply, WebhookReceiver
-from harness import Answer, Node, eventually, running_node, soon
+from harness import FAR_RETRY, Answer, Node, eventually, running_node, soon
 
 ACCEPTED = Reply(202)
 CALLBACK = {"deadline_seconds": 60}
@@ -132,7 +132,7 @@ async def test_a_failure_before_the_answer_is_not_overwritten_by_it(node: Node, 
         schedule_oneoff=soon(0),
         job_url=receiver.url,
         callback=CALLBACK,
-        retry={"first_delay_seconds": 600, "max_delay_seconds": 600, "jitter": "none"},
+        retry=FAR_RETRY,
     )
     (call,) = await receiver.wait_for(1)
     assert (await say(node, call, {"status": "FAILED", "retry": True})).json["status"] == "RETRYING"
@@ -144,7 +144,8 @@ async def test_a_failure_before_the_answer_is_not_overwritten_by_it(node: Node, 
 
 async def test_the_word_of_an_earlier_attempt_counts(node: Node, receiver: WebhookReceiver) -> None:
     """A worker that was taken for silent has done the work after all: the run succeeds, and is not sent again."""
-    job, call = await accepted(node, receiver, callback={"deadline_seconds": 60, "heartbeat_seconds": 30})
+    callback = {"deadline_seconds": 60, "heartbeat_seconds": 30}
+    job, call = await accepted(node, receiver, callback=callback, retry=FAR_RETRY)
     await make_overdue(node, job)
     waiting = await node.api.run(job)
     assert (waiting["status"], waiting["error"]) == ("RETRYING", "overdue: accepted, and no heartbeat for 30 s")
@@ -291,7 +292,9 @@ async def test_what_was_never_sent_is_cancelled_in_silence(node: Node, receiver:
 async def test_cancelling_between_attempts_tells_the_target(node: Node, receiver: WebhookReceiver) -> None:
     """A run that failed once and waits for its next attempt was sent, too."""
     receiver.answer_with(lambda call: Reply() if call.path.endswith("cancel") else Reply(500))
-    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, cancel_url=f"{receiver.url}/cancel")
+    job = await node.api.create(
+        schedule_oneoff=soon(0), job_url=receiver.url, cancel_url=f"{receiver.url}/cancel", retry=FAR_RETRY
+    )
     await node.api.run_when(job, "RETRYING")
     assert await cancel(node, job) == "CANCELED"
     await receiver.wait_until(lambda: len(errands(receiver)) == 1)

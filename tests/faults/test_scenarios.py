@@ -11,7 +11,7 @@ from countwheel import main
 from countwheel.clock import SystemClock
 from countwheel.store import migrate, runs
 from countwheel.testing import Reply, WebhookReceiver
-from harness import Node, eventually, running_node, soon
+from harness import FAR_RETRY, Node, eventually, running_node, soon
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -112,7 +112,7 @@ async def test_scenario_firing_error_logged_and_passed_over(
         raise ZeroDivisionError("inside")
 
     monkeypatch.setattr(node.engine.dispatcher, "_send", broken)
-    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url)
+    job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, retry=FAR_RETRY)
     waiting = await node.api.run_when(job, "RETRYING")
     assert "ZeroDivisionError" in waiting["error"]
     held = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, delivery="at_most_once")
