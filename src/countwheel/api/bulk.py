@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -60,10 +60,7 @@ class _Operation:
 
 async def _do(api: ApiParts, request: Request, principal: Principal, operation: _Operation) -> Response:
     Parameters(request)
-    body = await read_json(request, api.settings.max_body_bytes)
-    if faults := api.contract.faults(operation.schema, body):
-        raise InvalidError(faults)
-    body = cast("Mapping[str, Any]", body)
+    body = api.contract.checked(operation.schema, await read_json(request, api.settings.max_body_bytes))
     is_dry = bool(body.get("dry_run", False))
     key = read_wanted_key(request, required=api.settings.require_idempotency_key and operation.needs_key and not is_dry)
     wish = _Wish(body, _narrow(body["filter"]), key)

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json
 from countwheel.api.jobs import not_found
-from countwheel.api.parameters import Parameters
+from countwheel.api.parameters import Parameters, path_name
 from countwheel.api.parts import ApiParts
-from countwheel.api.problems import Problem, invalid_parameter
+from countwheel.api.problems import Problem
 from countwheel.api.views import calendar as view_of
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError, together
@@ -76,10 +76,7 @@ async def _read(api: ApiParts, principal: Principal, name: str) -> dict[str, Any
 
 
 def _name(api: ApiParts, request: Request) -> str:
-    name = str(request.path_params["name"])
-    for fault in api.contract.faults("CalendarName", name):
-        raise invalid_parameter("name", fault.detail)
-    return name
+    return path_name(request, api.contract, "CalendarName")
 
 
 def _checked(api: ApiParts, body: object) -> tuple[Mapping[str, Any], Exclusion]:

@@ -1,7 +1,6 @@
 """`POST /v1/jobs/{jobId}/run/{runId}/complete` and `/heartbeat`: what a target says of a run that it has accepted."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -15,7 +14,6 @@ from countwheel.api.parameters import path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.security import Caller
-from countwheel.domain.errors import InvalidError
 from countwheel.domain.job import compact_json
 from countwheel.domain.long_work import MAX_RESULT_BYTES, Completion
 from countwheel.domain.run import RunStatus
@@ -45,7 +43,7 @@ async def complete_run(api: ApiParts, request: Request, caller: Caller) -> Respo
 
 async def take_heartbeat(api: ApiParts, request: Request, caller: Caller) -> Response:
     """Take note that a target is at work, and say whether it is to go on."""
-    body = _checked(api, "Heartbeat", await read_optional_json(request, _MAX_PROGRESS_BYTES))
+    body = api.contract.checked("Heartbeat", await read_optional_json(request, _MAX_PROGRESS_BYTES))
     progress = body.get("progress")
     text = None if progress is None else progress if isinstance(progress, str) else compact_json(progress)
     async with api.database.connection() as connection:
@@ -66,18 +64,12 @@ async def take_heartbeat(api: ApiParts, request: Request, caller: Caller) -> Res
 
 
 async def _read_completion(api: ApiParts, request: Request) -> Completion:
-    body = _checked(api, "Completion", await read_json(request, _MAX_BODY_BYTES))
+    body = api.contract.checked("Completion", await read_json(request, _MAX_BODY_BYTES))
     result = compact_json(body["result"]) if "result" in body else None
     if result is not None and len(result.encode()) > MAX_RESULT_BYTES:
         raise Problem(413, "body-too-large", detail=f"the result is over {MAX_RESULT_BYTES} bytes")
     succeeded = body["status"] == RunStatus.SUCCEEDED
     return Completion(succeeded, result, body.get("error"), not succeeded and bool(body.get("retry")))
-
-
-def _checked(api: ApiParts, schema: str, body: object) -> Mapping[str, Any]:
-    if faults := api.contract.faults(schema, body):
-        raise InvalidError(faults)
-    return cast("Mapping[str, Any]", body)
 
 
 def _named(request: Request, caller: Caller) -> tuple[UUID, UUID, UUID]:

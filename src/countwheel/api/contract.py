@@ -1,16 +1,17 @@
 """The contract, loaded: the document that is published, and the schemas that bodies are judged by."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import yaml
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from countwheel.domain.calling import HEADER_NAME_PATTERN
 from countwheel.domain.cron import CRON_PATTERN
-from countwheel.domain.errors import Fault
+from countwheel.domain.errors import Fault, InvalidError
 from countwheel.domain.exclusion import DATE_PATTERN
 from countwheel.domain.schedule import RECURRING_IN_ZONE_PATTERN, RECURRING_PATTERN
 from countwheel.domain.target import TARGET_NAME_PATTERN, TARGET_PATTERN
@@ -75,6 +76,12 @@ class Contract:
             for fault in _faults_of(error, value):
                 found.setdefault(fault.pointer, fault)
         return list(found.values())
+
+    def checked(self, schema: str, body: object) -> Mapping[str, Any]:
+        """Return a body that is as a schema of an object has it. Raises `InvalidError` with every fault (E2)."""
+        if faults := self.faults(schema, body):
+            raise InvalidError(faults)
+        return cast("Mapping[str, Any]", body)
 
     def _compile(self, schema: str) -> Draft202012Validator:
         root = {"$ref": f"#/components/schemas/{schema}", "components": self.document["components"]}

@@ -28,9 +28,8 @@ async def list_failures(api: ApiParts, request: Request, principal: Principal) -
     limit = parameters.whole_number("limit", 1, _MOST, _LIMIT)
     start, end = parameters.instant("from"), parameters.instant("to")
     async with api.database.connection() as connection:
-        if (
-            end is None
-        ):  # the end of this millisecond: what is shown is whole milliseconds, and is to be asked for again
+        if end is None:
+            # The end of this millisecond: what is shown is whole milliseconds, and is to be asked for again.
             end = ids.instant_of(ids.milliseconds_of(await nodes.database_time(connection)) + 1)
         start = start or end - _LOOKS_BACK
         groups = await failures.group(connection, principal.tenant_id, Span(start, end, job_id, target), limit=limit)

@@ -5,7 +5,7 @@ What a node has claimed already is too late to change: `next_run` of the answer 
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -77,10 +77,7 @@ async def _changing_at_version(api: ApiParts, request: Request, principal: Princ
 
 async def _read_optional(api: ApiParts, request: Request, schema: str) -> Mapping[str, Any]:
     """Return a body that may be left out. Raises `InvalidError` with every fault."""
-    body = await read_optional_json(request, api.settings.max_body_bytes)
-    if faults := api.contract.faults(schema, body):
-        raise InvalidError(faults)
-    return cast("Mapping[str, Any]", body)
+    return api.contract.checked(schema, await read_optional_json(request, api.settings.max_body_bytes))
 
 
 @asynccontextmanager

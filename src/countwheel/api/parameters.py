@@ -93,6 +93,14 @@ class Parameters:
         return read_page(self.text("page_size"), self.text("page_token"), filters | {"path": [self._path.rstrip("/")]})
 
 
+def path_name(request: Request, contract: Contract, schema: str) -> str:
+    """Return the `name` in the path. Raises the 400 problem if it is not as one of the contract's schemas has it."""
+    name = str(request.path_params["name"])
+    for fault in contract.faults(schema, name):
+        raise invalid_parameter("name", fault.detail)
+    return name
+
+
 def path_uuid(request: Request, name: str) -> UUID:
     """Return an id in the path. Raises the 400 problem if it is no UUID in its usual form."""
     text = str(request.path_params[name])

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -109,10 +109,8 @@ async def find_run(api: ApiParts, principal: Principal, job_id: UUID, run_id: UU
 async def redrive_runs(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/runs:redrive`: send again every dead letter that a filter finds, at a pace if one is wanted."""
     Parameters(request)
-    body = await read_json(request, api.settings.max_body_bytes)
-    if faults := api.contract.faults("Redrive", body):
-        raise InvalidError(faults)
-    body = cast("Mapping[str, Any]", body)
+    body = api.contract.checked("Redrive", await read_json(request, api.settings.max_body_bytes))
+    is_dry = bool(body.get("dry_run", False))
     pace, asked = body.get("pace_per_second"), body["filter"]
     wish = _Wish(asked.get("status", sorted(DEAD_LETTERS)), _narrow(asked), 0.0 if pace is None else 1 / pace)
     page = read_page(None, body.get("page_token"), {"redrive": [json.dumps([asked, pace], sort_keys=True)]})
@@ -121,14 +119,14 @@ async def redrive_runs(api: ApiParts, request: Request, principal: Principal) ->
         progress = _resumed(page, now)
         horizon = progress.place.horizon
         matched = await dead_letters.count(connection, principal.tenant_id, wish.statuses, wish.narrow, horizon)
-    if not body.get("dry_run", False):
+    if not is_dry:
         progress = await _work(api, principal, wish, progress)
     answer = {
-        "dry_run": bool(body.get("dry_run", False)),
+        "dry_run": is_dry,
         "matched": matched,
         "changed": progress.changed,
         "due_until": views.timestamp(progress.due_until),
-        "next_page_token": "" if progress.is_over or body.get("dry_run", False) else _token(page, progress),
+        "next_page_token": "" if progress.is_over or is_dry else _token(page, progress),
     }
     return json_answer(answer, 200)
 

@@ -1,7 +1,6 @@
 """`/v1/secrets`: values that calls need, under a name that jobs give; they can be written, and never read back."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -10,12 +9,11 @@ from starlette.responses import Response
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json
 from countwheel.api.jobs import not_found
-from countwheel.api.parameters import Parameters
+from countwheel.api.parameters import Parameters, path_name
 from countwheel.api.parts import ApiParts
-from countwheel.api.problems import Problem, invalid_parameter
+from countwheel.api.problems import Problem
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
-from countwheel.domain.errors import InvalidError
 from countwheel.store import secrets
 from countwheel.store.secrets import SecretRow
 
@@ -24,10 +22,7 @@ async def put_secret(api: ApiParts, request: Request, principal: Principal) -> R
     """`PUT /v1/secrets/{name}`: make it, or give it another value, which calls use within seconds."""
     Parameters(request)
     name = _name(api, request)
-    body = await read_json(request, api.settings.max_body_bytes)
-    if faults := api.contract.faults("Secret", body):
-        raise InvalidError(faults)
-    value = cast("Mapping[str, str]", body)["value"]
+    value = api.contract.checked("Secret", await read_json(request, api.settings.max_body_bytes))["value"]
     async with api.database.connection() as connection:
         created = await secrets.put(connection, api.sealer, principal.tenant_id, name, value)
     location = {"Location": f"/v1/secrets/{name}"} if created else {}
@@ -78,7 +73,4 @@ def _view(row: SecretRow) -> dict[str, Any]:
 
 
 def _name(api: ApiParts, request: Request) -> str:
-    name = str(request.path_params["name"])
-    for fault in api.contract.faults("SecretName", name):
-        raise invalid_parameter("name", fault.detail)
-    return name
+    return path_name(request, api.contract, "SecretName")

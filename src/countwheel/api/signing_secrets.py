@@ -1,8 +1,7 @@
 """`/v1/signing-secrets`: what signs a tenant's calls, and its rotation. A secret is shown once, when it is made."""
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -17,7 +16,6 @@ from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.delivery.signing import SECRET_BYTES, format_public_key, format_secret, public_key_of
 from countwheel.domain import ids
-from countwheel.domain.errors import InvalidError
 from countwheel.store import signing_keys
 from countwheel.store.signing_keys import V1, SigningKeyRow
 
@@ -47,10 +45,7 @@ async def list_public_keys(api: ApiParts, request: Request) -> Response:
 async def rotate_signing_secret(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/signing-secrets:rotate`: a new one signs; what signed so far signs on for a while."""
     Parameters(request)
-    body = await read_optional_json(request, api.settings.max_body_bytes)
-    if faults := api.contract.faults("Rotation", body):
-        raise InvalidError(faults)
-    said = cast("Mapping[str, Any]", body)
+    said = api.contract.checked("Rotation", await read_optional_json(request, api.settings.max_body_bytes))
     scheme = str(said.get("scheme", V1))
     overlap = timedelta(seconds=said.get("overlap_seconds", _OVERLAP_SECONDS))
     secret = api.chance.token_bytes(SECRET_BYTES)

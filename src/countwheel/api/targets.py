@@ -1,7 +1,6 @@
 """`/v1/targets`: how fast targets are called, which of them are unwell, and what waits for them."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,12 +8,10 @@ from starlette.responses import Response
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json, read_optional_json
 from countwheel.api.jobs import not_found
-from countwheel.api.parameters import Parameters
+from countwheel.api.parameters import Parameters, path_name
 from countwheel.api.parts import ApiParts
-from countwheel.api.problems import invalid_parameter
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
-from countwheel.domain.errors import InvalidError
 from countwheel.store import targets
 from countwheel.store.targets import COUNTED_UP_TO, Limits, TargetView
 
@@ -40,7 +37,7 @@ async def put_target(api: ApiParts, request: Request, principal: Principal) -> R
     """`PUT /v1/targets/{name}`: limit it as the body says, and in no other way; safe to repeat."""
     Parameters(request)
     name = _name(api, request)
-    body = _checked(api, "TargetLimits", await read_json(request, api.settings.max_body_bytes))
+    body = api.contract.checked("TargetLimits", await read_json(request, api.settings.max_body_bytes))
     limits = Limits(
         max_concurrency=_whole(body.get("max_concurrency")),
         rate_per_second=body.get("rate_per_second"),
@@ -67,7 +64,7 @@ async def pause_target(api: ApiParts, request: Request, principal: Principal) ->
     """`POST /v1/targets/{name}/pause`: no call to it begins, until it is resumed."""
     Parameters(request)
     name = _name(api, request)
-    body = _checked(api, "Pause", await read_optional_json(request, api.settings.max_body_bytes))
+    body = api.contract.checked("Pause", await read_optional_json(request, api.settings.max_body_bytes))
     async with api.database.connection() as connection:
         await targets.pause(connection, principal.tenant_id, name, body.get("reason"))
     return json_answer(await _changed(api, principal, name), 200)
@@ -126,17 +123,7 @@ def _view(target: TargetView) -> dict[str, Any]:
 
 
 def _name(api: ApiParts, request: Request) -> str:
-    name = str(request.path_params["name"])
-    for fault in api.contract.faults("TargetName", name):
-        raise invalid_parameter("name", fault.detail)
-    return name
-
-
-def _checked(api: ApiParts, schema: str, body: object) -> Mapping[str, Any]:
-    """Return a body that is as a schema has it. Raises `InvalidError` with every fault (criterion E2)."""
-    if faults := api.contract.faults(schema, body):
-        raise InvalidError(faults)
-    return cast("Mapping[str, Any]", body)
+    return path_name(request, api.contract, "TargetName")
 
 
 def _whole(number: float | None) -> int | None:

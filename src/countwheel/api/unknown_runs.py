@@ -1,7 +1,5 @@
 """Runs whose outcome nobody knows (UNKNOWN): sent again, or resolved by a person who has found out."""
 
-from collections.abc import Mapping
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +11,6 @@ from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.redrive import find_run, send_again
 from countwheel.auth.principal import Principal
-from countwheel.domain.errors import Fault, InvalidError
 from countwheel.domain.run import RunStatus
 from countwheel.store import resolution
 from countwheel.store.ledger import RunRow
@@ -28,10 +25,7 @@ async def resolve_run(api: ApiParts, request: Request, principal: Principal) -> 
     """`POST /v1/jobs/{jobId}/run/{runId}/resolve`: write down what became of an UNKNOWN run. It stays UNKNOWN."""
     Parameters(request)
     job_id, run_id = path_uuid(request, "jobId"), path_uuid(request, "runId")
-    body = await read_json(request, api.settings.max_body_bytes)
-    faults = api.contract.faults("Resolution", body)
-    if faults or not isinstance(body, Mapping):
-        raise InvalidError(faults or [Fault("#", "must be a JSON object")])
+    body = api.contract.checked("Resolution", await read_json(request, api.settings.max_body_bytes))
     async with api.database.connection() as connection:
         resolved = await resolution.resolve(
             connection,
