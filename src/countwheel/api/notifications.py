@@ -13,7 +13,7 @@ from countwheel.api.parts import ApiParts
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError, together
-from countwheel.domain.target import target_fault
+from countwheel.domain.target import find_target_faults
 from countwheel.store import notices
 from countwheel.store.notices import DefaultsRow
 
@@ -35,22 +35,13 @@ async def put_notifications(api: ApiParts, request: Request, principal: Principa
     faults = api.contract.faults("Notifications", body)
     if not isinstance(body, Mapping):
         raise InvalidError(faults or [Fault("#", "must be a JSON object")])
-    if faults := together(faults, _refusals(api, body)):
+    if faults := together(faults, list(find_target_faults(body, _FIELDS, api.target_refusal))):
         raise InvalidError(faults)
     async with api.database.connection() as connection:
         row = await notices.put_defaults(
             connection, principal.tenant_id, on_failure=body.get("on_failure"), on_success=body.get("on_success")
         )
     return json_answer(_view(row), 200)
-
-
-def _refusals(api: ApiParts, body: Mapping[str, Any]) -> list[Fault]:
-    found = []
-    for name in _FIELDS:
-        url = body.get(name)
-        if isinstance(url, str) and (refusal := target_fault(url) or api.target_refusal(url)):
-            found.append(Fault(f"#/{name}", refusal))
-    return found
 
 
 def _view(row: DefaultsRow) -> dict[str, Any]:

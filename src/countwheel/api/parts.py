@@ -9,7 +9,7 @@ from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
 from countwheel.clock import Chance, Clock
-from countwheel.domain.job import TargetRefusal
+from countwheel.domain.target import TargetRefusal
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 

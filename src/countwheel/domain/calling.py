@@ -15,7 +15,7 @@ from typing import Any
 
 from countwheel.domain.errors import Fault
 from countwheel.domain.policy import Backoff, Delivery, Jitter, OnUnknown, RetryPolicy
-from countwheel.domain.target import target_fault
+from countwheel.domain.target import TargetRefusal, find_target_faults
 
 CALLING_FIELDS = (
     "retry", "headers", "authorization", "signatures", "flow", "callback", "cancel_url", "cancel_method",
@@ -207,15 +207,12 @@ def secret_places(body: object) -> list[tuple[str, str]]:
     return found
 
 
-def find_calling_faults(body: Mapping[str, Any]) -> Iterator[Fault]:
+def find_calling_faults(body: Mapping[str, Any], target_refusal: TargetRefusal) -> Iterator[Fault]:
     """Yield what is wrong in a submission's calling that the schema cannot express, whatever shape the body has."""
     headers = body.get("headers")
     if isinstance(headers, Mapping):
         yield from _header_faults(headers)
-    for name in URL_FIELDS:
-        url = body.get(name)
-        if isinstance(url, str) and (refusal := target_fault(url)) is not None:
-            yield Fault(f"#/{name}", refusal)
+    yield from find_target_faults(body, URL_FIELDS, target_refusal)
     callback = body.get("callback")
     if isinstance(callback, Mapping):
         deadline, heartbeat = callback.get("deadline_seconds"), callback.get("heartbeat_seconds")

@@ -1,7 +1,7 @@
 """A job's definition: what a submission means, or every reason why it means nothing."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from countwheel.domain import calling
-from countwheel.domain.calling import URL_FIELDS, find_calling_faults
+from countwheel.domain.calling import find_calling_faults
 from countwheel.domain.cron import NO_JOB
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.exclusion import OnExcluded
 from countwheel.domain.interval import is_every
 from countwheel.domain.policy import Delivery, OnUnknown, RetryPolicy, default_on_unknown
 from countwheel.domain.schedule import names_its_zone, parse_recurring
-from countwheel.domain.target import target_fault, target_host
+from countwheel.domain.target import TargetRefusal, find_target_faults, target_host
 from countwheel.domain.terms import (
     NO_CALENDARS,
     NO_TERMS,
@@ -34,9 +34,6 @@ DEFAULT_TIMEOUT_SECONDS = 30.0
 
 SCHEDULE_FIELDS = ("schedule_recurring", "schedule_oneoff", "timezone", *PLANNED_BY)
 """What a schedule is made of: a change of any of them plans anew."""
-
-TargetRefusal = Callable[[str], str | None]
-"""Says why a URL may not be called from this deployment, as far as its text tells, or None."""
 
 
 class JobStatus(StrEnum):
@@ -126,13 +123,8 @@ def find_faults(
     A field of the wrong type is passed over: the schema's own fault says it better.
     """
     faults, first = find_schedule_faults(body, job_id, now=now, calendars=calendars)
-    if (url := _text(body, "job_url")) is not None and (refusal := target_fault(url) or target_refusal(url)):
-        faults.append(Fault("#/job_url", refusal))
-    faults += find_calling_faults(body)
-    for name in URL_FIELDS:
-        url = _text(body, name)
-        if url is not None and target_fault(url) is None and (refusal := target_refusal(url)):
-            faults.append(Fault(f"#/{name}", refusal))
+    faults += find_target_faults(body, ("job_url",), target_refusal)
+    faults += find_calling_faults(body, target_refusal)
     return faults, first
 
 

@@ -1,9 +1,13 @@
 """Targets: the URLs that may be called, as far as their text tells. Who they resolve to is the guard's question."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import Any
 from urllib.parse import urlsplit
+
+from countwheel.domain.errors import Fault
 
 MAX_URL_CHARACTERS = 2048
 
@@ -27,6 +31,9 @@ TARGET_PATTERN = rf"^[hH][tT][tT][pP][sS]?://(?:{_HOST}|\[(?:{_IPV6})\])(?::{_PO
 
 _MATCHER = re.compile(TARGET_PATTERN, re.ASCII)
 
+TargetRefusal = Callable[[str], str | None]
+"""Says why a URL may not be called from this deployment, as far as its text tells, or None."""
+
 
 def target_fault(url: str) -> str | None:
     """Return what is wrong with a URL as a target, or None."""
@@ -35,6 +42,14 @@ def target_fault(url: str) -> str | None:
     if _MATCHER.fullmatch(url) is None:
         return "not a URL to call: give http:// or https://, a host, and no user name, fragment or space"
     return None
+
+
+def find_target_faults(body: Mapping[str, Any], fields: Iterable[str], refusal: TargetRefusal) -> Iterator[Fault]:
+    """Yield what is wrong with the targets that a body names in `fields`, whatever shape it has."""
+    for field in fields:
+        url = body.get(field)
+        if isinstance(url, str) and (why := target_fault(url) or refusal(url)):
+            yield Fault(f"#/{field}", why)
 
 
 @lru_cache(maxsize=4096)
