@@ -1,8 +1,10 @@
 """What becomes of an occurrence that is due while an earlier run of its job is alive (criterion P1). Pure."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from countwheel.domain.policy import QUEUE_ALL_LIMIT, Overlap
+from countwheel.domain.terms import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,20 @@ REPLACED = "replaced by the next occurrence (overlap policy cancel_running)"
 LOOK_AGAIN_SECONDS = 2.0
 _BEHIND_OTHERS_SECONDS = 60.0
 _CANCELLED_IS_QUICK_SECONDS = 0.5
+
+
+class Overlapping(Protocol):
+    """A run with what is said of others of its job beside it."""
+
+    @property
+    def overlap(self) -> str | None: ...  # noqa: D102 (the names of the columns)
+    @property
+    def terms(self) -> str | None: ...  # noqa: D102
+
+
+def policy_of(run: Overlapping) -> Overlap:
+    """Return the policy that a run obeys: its own (a backfill has one), or its job's, or skip."""
+    return Overlap(run.overlap or decode(run.terms).overlap or Overlap.SKIP)
 
 
 def decide(policy: Overlap, earlier: int, *, is_redriven: bool = False) -> Run | Skip | Wait:

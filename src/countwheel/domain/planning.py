@@ -6,6 +6,7 @@ never broken: whenever an occurrence is taken up or ended for the first time, th
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.job import JobStatus
@@ -141,6 +142,22 @@ def is_last(scheduled_for: datetime, job: Scheduled, runs_begun: int) -> bool:
     except ScheduleError:
         return False
     return schedule is None or schedule.next_after(scheduled_for) is None
+
+
+class ScheduledRun(Scheduled, Protocol):
+    """A run with what is stored of its job's schedule."""
+
+    @property
+    def trigger(self) -> str: ...  # noqa: D102 (the names of the columns)
+    @property
+    def scheduled_for(self) -> datetime: ...  # noqa: D102
+    @property
+    def runs_begun(self) -> int: ...  # noqa: D102
+
+
+def ends_its_schedule(run: ScheduledRun) -> bool:
+    """Whether nothing is left of a job after this run: its last occurrence, and no run beside its schedule."""
+    return run.trigger == Trigger.SCHEDULE and is_last(run.scheduled_for, run, run.runs_begun)
 
 
 def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime | None:

@@ -19,10 +19,9 @@ from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Respo
 from countwheel.domain.fingerprint import class_of, class_of_text
 from countwheel.domain.long_work import TOKEN_MARGIN
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Succeeded, Unknown
-from countwheel.domain.planning import is_last
-from countwheel.domain.policy import OnUnknown, Overlap, RetryPolicy
-from countwheel.domain.run import RunStatus, Trigger
-from countwheel.domain.terms import decode
+from countwheel.domain.planning import ends_its_schedule
+from countwheel.domain.policy import OnUnknown, RetryPolicy
+from countwheel.domain.run import RunStatus
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.context import Context
 from countwheel.engine.credentials import CredentialStore
@@ -220,9 +219,8 @@ class Dispatcher:
     async def _may_run_beside(self, held: Held) -> bool:
         """Obey the overlap policy: True if the run is to be sent now, beside what else of its job may be alive."""
         run = held.run
-        policy = Overlap(run.overlap or decode(run.terms).overlap or Overlap.SKIP)
         earlier = await self._count_earlier(held)
-        match overlap.decide(policy, earlier, is_redriven=run.attempts_before is not None):
+        match overlap.decide(overlap.policy_of(run), earlier, is_redriven=run.attempts_before is not None):
             case overlap.Skip(reason):
                 self._recorder.put(held, self._ended(held, RunStatus.SKIPPED, reason, sent=False))
             case overlap.Wait(seconds, cancel_earlier):
@@ -354,8 +352,7 @@ class Dispatcher:
             response_head=response.head if response else None,
             occurrences=1,
             superseded_by=None,
-            last=held.run.trigger == Trigger.SCHEDULE
-            and is_last(held.run.scheduled_for, held.run, held.run.runs_begun),
+            last=ends_its_schedule(held.run),
             sent=sent,
             trace=_trace(result),
             error_class=class_of(result),

@@ -12,9 +12,9 @@ from uuid import UUID
 
 import structlog
 
+from countwheel.domain.overlap import policy_of
 from countwheel.domain.policy import Overlap
 from countwheel.domain.run import RunStatus
-from countwheel.domain.terms import decode
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.store import errands, long_work, runs, targets
@@ -142,8 +142,7 @@ def _cancellation(entry: _Entry) -> list[Errand]:
 
 def _is_awaited(entry: _Entry) -> bool:
     """Whether another run of the job may wait for this one to end."""
-    policy = entry.held.run.overlap or decode(entry.held.run.terms).overlap
-    return isinstance(entry.record, FinishedRun) and policy not in {None, Overlap.SKIP, Overlap.ALLOW}
+    return isinstance(entry.record, FinishedRun) and policy_of(entry.held.run) not in {Overlap.SKIP, Overlap.ALLOW}
 
 
 def _parked(entry: _Entry) -> _Entry:

@@ -37,14 +37,13 @@ class Taken:
     to_send: list[ClaimedRun]
     count: int
     """Of all that were claimed, those that are not to be sent included."""
-    set_aside: int
     claimed_by: str
     """The incarnation that has the right to them. By the time that the claim is answered the node may be another."""
     is_behind: bool
     """The next occurrence of a job is due already: it is catching up."""
 
 
-NOTHING = Taken([], 0, 0, "", is_behind=False)
+NOTHING = Taken([], 0, "", is_behind=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ async def obey_plans(
         await targets.set_aside(connection, kept_back, node_id=node_id)
         waiting = {aside.run_id for aside in kept_back}
         to_send = [run for run in to_send if run.run_id not in waiting]
-    return Taken(to_send, len(claimed), len(kept_back), node_id, is_behind=any(map(_is_behind, planned)))
+    return Taken(to_send, len(claimed), node_id, is_behind=any(map(_is_behind, planned)))
 
 
 async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
@@ -150,7 +149,6 @@ def _finished(entry: _Planned) -> FinishedRun:
         response_head=None,
         occurrences=ending.occurrences,
         superseded_by=ending.superseded_by,
-        last=entry.run.trigger == Trigger.SCHEDULE
-        and planning.is_last(entry.run.scheduled_for, entry.run, entry.run.runs_begun),
+        last=planning.ends_its_schedule(entry.run),
         sent=False,
     )

@@ -14,10 +14,10 @@ from countwheel.domain.attempt import AttemptResult
 from countwheel.domain.breaker import Sign, Window, sign_of
 from countwheel.domain.calling import decode
 from countwheel.domain.outcome import describe, retry_after
+from countwheel.domain.overlap import policy_of
 from countwheel.domain.pace import Pace, TargetState
 from countwheel.domain.policy import Overlap
 from countwheel.domain.target import target_name
-from countwheel.domain.terms import decode as decode_terms
 from countwheel.engine.held import Held
 from countwheel.store.database_time import DatabaseTime
 from countwheel.store.runs import ClaimedRun
@@ -206,4 +206,4 @@ def busy_by_target(held: Iterable[Held]) -> Mapping[Key, int]:
 
 def may_be_skipped(run: ClaimedRun) -> bool:
     """Whether it is to be decided yet, when the run is due, what becomes of it beside the earlier ones of its job."""
-    return run.overlapping and (run.overlap or decode_terms(run.terms).overlap) != Overlap.ALLOW
+    return run.overlapping and policy_of(run) is not Overlap.ALLOW

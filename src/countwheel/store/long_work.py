@@ -17,8 +17,8 @@ from countwheel.domain.attempt import FailureKind
 from countwheel.domain.calling import decode, retry_policy
 from countwheel.domain.long_work import Attempts, Completion, Counts, Refused, Silence, Standing
 from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, Unknown
-from countwheel.domain.planning import is_last
-from countwheel.domain.run import RunStatus, Trigger
+from countwheel.domain.planning import ends_its_schedule
+from countwheel.domain.run import RunStatus
 from countwheel.store import endings, errands, resolution, runs
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
@@ -262,7 +262,7 @@ async def _end(connection: Connection, run: _Run, status: RunStatus, error: str 
         response_head=None,
         occurrences=1,
         superseded_by=None,
-        last=run.trigger == Trigger.SCHEDULE and is_last(run.scheduled_for, run, run.runs_begun),
+        last=ends_its_schedule(run),
         sent=run.state != RunStatus.CLAIMED,
         **said,
     )
@@ -278,9 +278,7 @@ async def _cancel(connection: Connection, run: _Run, reason: str) -> None:
 
 async def _try_again(connection: Connection, run: _Run, due_at: datetime, error: str, kind: FailureKind) -> None:
     started_at = run.started_at if run.attempt == 1 else None
-    again = _Again(
-        run.job_id, run.run_id, run.fence, due_at, started_at, run.http_status, run.sent_by, error, kind
-    )  # fmt: skip
+    again = _Again(run.job_id, run.run_id, run.fence, due_at, started_at, run.http_status, run.sent_by, error, kind)
     columns = columns_of(
         [again],
         *("job_ids", "run_ids", "fences", "due_ats", "started_ats", "http_statuses", "node_ids", "errors"),
