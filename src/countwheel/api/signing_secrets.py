@@ -16,8 +16,9 @@ from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.delivery.signing import SECRET_BYTES, format_public_key, format_secret, public_key_of
 from countwheel.domain import ids
+from countwheel.domain.calling import Signature
 from countwheel.store import signing_keys
-from countwheel.store.signing_keys import V1, SigningKeyRow
+from countwheel.store.signing_keys import SigningKeyRow
 
 _MOST_AT_ONCE = 5
 """So many of a scheme sign at a time: each is a signature in every call."""
@@ -46,7 +47,7 @@ async def rotate_signing_secret(api: ApiParts, request: Request, principal: Prin
     """`POST /v1/signing-secrets:rotate`: a new one signs; what signed so far signs on for a while."""
     Parameters(request)
     said = api.contract.checked("Rotation", await read_optional_json(request, api.settings.max_body_bytes))
-    scheme = str(said.get("scheme", V1))
+    scheme = str(said.get("scheme", Signature.SHARED_SECRET))
     overlap = timedelta(seconds=said.get("overlap_seconds", _OVERLAP_SECONDS))
     secret = api.chance.token_bytes(SECRET_BYTES)
     async with api.database.transaction() as connection:
@@ -61,7 +62,7 @@ async def rotate_signing_secret(api: ApiParts, request: Request, principal: Prin
             secret_id=ids.job_id(now, api.chance.token_bytes(_ENTROPY_BYTES)),
             scheme=scheme,
             sealed=b"",
-            public_key=None if scheme == V1 else public_key_of(secret),
+            public_key=None if scheme == Signature.SHARED_SECRET else public_key_of(secret),
             created_at=now,
             expires_at=None,
         )
@@ -70,7 +71,7 @@ async def rotate_signing_secret(api: ApiParts, request: Request, principal: Prin
         await signing_keys.rotate(
             connection, api.sealer, fresh, signing_so_far=signing, kept_as=kept_as, overlap=overlap
         )
-    shown = {"secret": format_secret(secret)} if scheme == V1 else {}
+    shown = {"secret": format_secret(secret)} if scheme == Signature.SHARED_SECRET else {}
     return json_answer(_view(fresh) | shown, 201, {"Cache-Control": "no-store"})
 
 

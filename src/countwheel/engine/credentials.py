@@ -7,12 +7,11 @@ from uuid import UUID
 
 from countwheel.clock import Clock
 from countwheel.delivery.request import Credentials
-from countwheel.domain.calling import Calling
+from countwheel.domain.calling import Calling, Signature
 from countwheel.store import secrets, signing_keys
 from countwheel.store.database import Database
 from countwheel.store.runs import ClaimedRun
 from countwheel.store.sealing import Sealer
-from countwheel.store.signing_keys import V1
 
 KEEP_SECONDS = 5.0
 """What is changed holds on every node after this."""
@@ -62,8 +61,8 @@ class CredentialStore:
         if not rows:
             raise LookupError(f"tenant {tenant_id} has no signing secret")
         found = Credentials(
-            secrets=[row.opened(self._sealer) for row in rows if row.scheme == V1],
-            private_keys=[row.opened(self._sealer) for row in rows if row.scheme != V1],
+            secrets=[row.opened(self._sealer) for row in rows if row.scheme == Signature.SHARED_SECRET],
+            private_keys=[row.opened(self._sealer) for row in rows if row.scheme != Signature.SHARED_SECRET],
         )
         _bound(self._keys)
         self._keys[tenant_id] = now + KEEP_SECONDS, found

@@ -32,8 +32,6 @@ _SOON_SECONDS = 0.05
 _FORGET_EVERY_SECONDS = 30.0
 _WAITING_SHARE = 4
 """One part in so many of what may be held waits for the slots of one target, at the most."""
-
-
 _LANES_SHARE = 3
 """Thousands of lanes take their time to be found: three times as long is not spent on that."""
 

@@ -5,7 +5,7 @@ computed from the run, the moment and the fence of its end: the primary key refu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from uuid import UUID
 from countwheel.domain.notification import event
 from countwheel.domain.run import Trigger
 from countwheel.store import errands, run_view
-from countwheel.store.columns import columns_of
+from countwheel.store.columns import NO_COLUMN, columns_of
 from countwheel.store.database import Connection
 from countwheel.store.errands import Errand
 from countwheel.store.ledger import RunRow
@@ -30,7 +30,7 @@ class Notice:
     run_id: UUID
     fence: int
     finished_at: datetime
-    url: str
+    url: str = field(metadata=NO_COLUMN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,8 @@ async def insert(connection: Connection, notices: Sequence[Notice]) -> None:
     """Write the errands that tell. Must run in the transaction that wrote the ends."""
     if not notices:
         return
-    facts = columns_of(notices, "job_ids", "run_ids", "fences", "finished_ats", "urls")
+    facts = columns_of(notices, "job_ids", "run_ids", "fences", "finished_ats")
     urls = {notice.run_id: notice.url for notice in notices}
-    facts.pop("urls")
     cursor = await connection.execute(query("notice_facts"), facts)
     await errands.insert(connection, [_errand(row, urls) for row in await cursor.fetchall()])
 

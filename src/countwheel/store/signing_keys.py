@@ -9,8 +9,6 @@ from countwheel.store.database import Connection
 from countwheel.store.queries import query
 from countwheel.store.sealing import Sealer
 
-V1 = "v1"
-
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyRow:
