@@ -240,9 +240,7 @@ class Clients:
         read, saying = 0, set[asyncio.Task[None]]()
         while True:
             stopping = self._stopping.is_set()
-            lines = (
-                self._receipts_file.read_bytes()[read:].rpartition(b"\n")[0] if self._receipts_file.exists() else b""
-            )
+            lines = _whole_lines(self._receipts_file, read)
             read += len(lines) + 1 if lines else 0
             for receipt in map(_RECEIPT.decode, lines.splitlines()):
                 if receipt.taken_over:
@@ -362,3 +360,12 @@ class Clients:
 
 def _milliseconds(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def _whole_lines(file: Path, begin: int) -> bytes:
+    """Return the lines that are whole in a file from a place on, without the last one's end; none without the file."""
+    if not file.exists():
+        return b""
+    with file.open("rb") as opened:
+        opened.seek(begin)
+        return opened.read().rpartition(b"\n")[0]

@@ -1,8 +1,6 @@
 """A drill: every kind of hostile target beside a healthy one, on one node. What does the healthy one notice?"""
 
 import asyncio
-import os
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +13,8 @@ import psycopg
 
 from chaos.hostile_sink import MISBEHAVIOURS
 from chaos.ledger import read_receipts
-from chaos.stage import Stage, stage
+from chaos.stage import Stage, stage, start_target
 
-_ROOT = Path(__file__).parents[1]
 _TIMEOUT_SECONDS = 3
 _LEAD_SECONDS = 14.0
 _CREATED = 201
@@ -43,7 +40,7 @@ class Seen:
 async def beside_hostile(healthy_rate: float = 100, hostile_rate: float = 5, seconds: float = 12) -> Seen:
     """Call a healthy target `healthy_rate` times a second, and each hostile one `hostile_rate` times, side by side."""
     async with stage(seed=1, nodes=1) as on:
-        hostile, hostile_url = await _start()
+        hostile, hostile_url = await start_target("chaos.hostile_sink")
         try:
             first = time() + _LEAD_SECONDS
             jobs = [_job(f"{on.sink_url}/ok", "healthy", at) for at in _instants(first, healthy_rate, seconds)]
@@ -73,18 +70,6 @@ def _job(url: str, kind: str, at_ms: int) -> dict[str, Any]:
         "timeout_seconds": _TIMEOUT_SECONDS,
         "max_attempts": 1,
     }
-
-
-async def _start() -> tuple[asyncio.subprocess.Process, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chaos.hostile_sink"),
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if process.stdout is None:
-        raise RuntimeError("the hostile targets say nothing")
-    return process, f"http://127.0.0.1:{int(await process.stdout.readline())}"
 
 
 async def _create_all(on: Stage, jobs: list[dict[str, Any]]) -> None:

@@ -219,15 +219,20 @@ async def make_schema(dsn: str, mutation: str) -> tuple[str, str]:
 
 async def start_sink(receipts: Path, seed: int) -> tuple[asyncio.subprocess.Process, str]:
     """Start the target, and return it with its URL."""
-    sink = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chaos.sink", str(receipts), str(seed)),
+    return await start_target("chaos.sink", str(receipts), str(seed))
+
+
+async def start_target(module: str, *arguments: str) -> tuple[asyncio.subprocess.Process, str]:
+    """Start a module that is called, and prints its port first; return its process with its URL."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
-    if sink.stdout is None:
-        raise RuntimeError("the sink says nothing")
-    return sink, f"http://127.0.0.1:{int(await sink.stdout.readline())}"
+    if process.stdout is None:
+        raise RuntimeError(f"{module} says nothing")
+    return process, f"http://127.0.0.1:{int(await process.stdout.readline())}"
 
 
 @asynccontextmanager
