@@ -59,8 +59,8 @@ def fresh_database(cluster: EmbeddedPostgres, template: str = TEMPLATE) -> Itera
 
 
 FAR_RETRY = {"first_delay_seconds": 3600, "max_delay_seconds": 3600, "jitter": "none"}
-"""A job's retry policy for a test that looks at a run between two attempts: the second one does not come by itself. With
-the default the back-off may be a few milliseconds, and the run over before it is looked at."""
+"""A job's retry policy for a test that looks at a run between two attempts: the second one does not come by itself.
+With the default the back-off may be a few milliseconds, and the run over before it is looked at."""
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,22 @@ def test_a_job_that_is_gone_ends_its_run_and_its_chain() -> None:
     planned = plan(candidate(job_status=JobStatus.DELETED), now=NOON)
     assert planned.ending is not None
     assert (planned.ending.status, planned.following) == (RunStatus.CANCELED, None)
+    assert (planned.ending.occurrences, planned.ending.superseded_by) == (1, None)
+
+
+def test_the_chain_of_a_job_that_is_gone_is_accounted_for_once() -> None:
+    """Claimed first at 14:30, its job deleted: noon, 13:00 and 14:00 are one row. Claimed before, it is one run."""
+    late = NOON + 2.5 * HOUR
+    ending = plan(candidate(job_status=JobStatus.DELETED), now=late).ending
+    assert ending is not None
+    assert (ending.status, ending.occurrences, ending.superseded_by) == (RunStatus.CANCELED, 3, NOON + 3 * HOUR)
+    again = plan(candidate(job_status=JobStatus.DELETED, first_claim=False), now=late).ending
+    assert again is not None
+    assert (again.occurrences, again.superseded_by) == (1, None)
+    over = parse_recurring("0 * * * *", None, terms=Terms(end_at=late - HOUR))
+    ended = plan(candidate(job_status=JobStatus.DELETED, schedule=over), now=late).ending
+    assert ended is not None
+    assert (ended.occurrences, ended.superseded_by) == (2, late + timedelta(microseconds=1))
 
 
 def test_a_run_that_kills_nodes_is_parked() -> None:

@@ -12,7 +12,7 @@ from countwheel.delivery.signing import format_secret
 from countwheel.domain import ids
 from countwheel.domain.run import Trigger
 from countwheel.engine.held import Held
-from countwheel.store import access, runs, signing_keys
+from countwheel.store import access, jobs, runs, signing_keys
 from countwheel.store.sealing import Sealer
 from countwheel.testing import Reply, WebhookReceiver
 from harness import FAR_RETRY, SECRET_KEY, Node, eventually, free_port, running_node, soon
@@ -90,10 +90,10 @@ async def test_w9_other_4xx_and_redirects_are_final(node: Node, receiver: Webhoo
     receiver.answer_with(
         lambda call: Reply(302, (("Location", f"{receiver.url}/elsewhere"),)) if "redirect" in call.path else Reply(404)
     )
-    jobs = [
+    made = [
         await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url + path) for path in ("/gone", "/redirect")
     ]
-    statuses = [(await node.api.run_when(job, "FAILED"))["http_status"] for job in jobs]
+    statuses = [(await node.api.run_when(job, "FAILED"))["http_status"] for job in made]
     assert statuses == [404, 302]
     assert sorted(call.path for call in receiver.calls) == ["/hook/gone", "/hook/redirect"]
 
@@ -171,6 +171,24 @@ async def test_an_occurrence_past_the_catch_up_window_expires(node: Node, receiv
 
     await eventually(has_expired)
     assert receiver.calls == []
+
+
+async def test_a_claim_accounts_for_the_chain_of_a_job_that_was_deleted_meanwhile(node: Node) -> None:
+    """Claimed late and after the first step of a DELETE: what was due and never armed stands in the run's one row."""
+    job = await node.api.create(schedule_recurring="0 * * * *", job_url="http://127.0.0.1:9/")
+    async with node.database.connection() as connection:
+        tenant = await access.find_tenant(connection, "default")
+        assert tenant is not None
+        assert await jobs.mark_deleted(connection, tenant, UUID(job["job_id"]))
+    first = await rewind(node, job, timedelta(hours=3))
+
+    async def ended() -> list[dict]:
+        return [run for run in await listed(node, job) if run["status"] == "CANCELED"]
+
+    (row,) = await eventually(ended)
+    assert (row["error"], datetime.fromisoformat(row["scheduled_for"])) == ("its job was deleted", first)
+    assert datetime.fromisoformat(row["superseded_by"]) == first + timedelta(hours=row["occurrences"])
+    assert row["occurrences"] in {3, 4}
 
 
 async def test_an_overlapping_occurrence_is_skipped(node: Node, receiver: WebhookReceiver) -> None:

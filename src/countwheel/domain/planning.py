@@ -84,7 +84,8 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
 
 def _plan_of_job(candidate: Candidate, now: datetime, cancelled: frozenset[datetime]) -> Plan:
     if candidate.job_status is JobStatus.DELETED:
-        return Plan(Ending(RunStatus.CANCELED, "its job was deleted"))
+        chain = candidate.schedule if candidate.first_claim else None
+        return Plan(end_with_job(chain, candidate.scheduled_for, "its job was deleted", now=now))
     following = _following(candidate, cancelled)
     if candidate.job_status is JobStatus.PAUSED and not candidate.begun:
         return Plan(Ending(RunStatus.SKIPPED, "paused: its job was paused when it was due"), following)
@@ -116,6 +117,18 @@ def _plan_errand(candidate: Candidate) -> Plan:
 
 def _parked(candidate: Candidate) -> Ending:
     return Ending(RunStatus.FAILED, f"parked: {candidate.lost_attempts} nodes were lost while they held this run")
+
+
+def end_with_job(chain: Recurring | None, scheduled_for: datetime, reason: str, *, now: datetime) -> Ending:
+    """Return the end of a run whose job is deleted, together with those of its chain that are due and never armed.
+
+    `chain` is the schedule if this run is the armed one of its job, which nobody claimed before; None for any other.
+    """
+    due_after_it = 0 if chain is None else chain.count_between(scheduled_for, now, DROPPED_COUNT_LIMIT)
+    if chain is None or due_after_it == 0:
+        return Ending(RunStatus.CANCELED, reason)
+    end = chain.next_after(now) or now + _AN_INSTANT
+    return Ending(RunStatus.CANCELED, reason, 1 + due_after_it, end)
 
 
 def next_occurrence(

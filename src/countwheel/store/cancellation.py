@@ -18,9 +18,8 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from countwheel.domain.job import JobStatus
-from countwheel.domain.planning import next_occurrence
-from countwheel.domain.policy import DROPPED_COUNT_LIMIT
-from countwheel.domain.run import Trigger
+from countwheel.domain.planning import Ending, end_with_job, next_occurrence
+from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import Recurring, recurring_of
 from countwheel.store import errands, runs
 from countwheel.store.database import Connection, Database
@@ -114,7 +113,7 @@ async def cancel_earlier(database: Database, tenant_id: UUID, job_id: UUID, run_
             if run.is_held:
                 await _ask_holder(connection, job_id, run.run_id, reason)
             else:
-                await _end(connection, job_id, run, reason)
+                await _end(connection, job_id, run, Ending(RunStatus.CANCELED, reason))
 
 
 async def cancel_future(
@@ -166,21 +165,16 @@ async def _cancel_locked(connection: Connection, tenant_id: UUID, job_id: UUID, 
         await _remember(connection, tenant_id, job_id, run.run_id, run.scheduled_for, accounted=True)
         if run.fence == 0:  # never claimed: the occurrence after it is not armed yet
             await _arm_after(connection, tenant_id, job_id, schedule, run.scheduled_for)
-    await _end(connection, job_id, run, REASON)
+    await _end(connection, job_id, run, Ending(RunStatus.CANCELED, REASON))
     return CancelStep.ENDED
 
 
 async def _end_unheld(connection: Connection, tenant_id: UUID, job_id: UUID, run: _LiveRun, reason: str) -> None:
     """End a run of a deleted job, and with it those of its chain that were due before now and never armed."""
     job = await _find_job(connection, tenant_id, job_id)
-    schedule = recurring_of(job) if job is not None else None
-    is_of_the_chain = run.trigger == Trigger.SCHEDULE and run.fence == 0
-    if schedule is None or not is_of_the_chain or run.scheduled_for > run.database_now:
-        await _end(connection, job_id, run, reason)
-        return
-    count = 1 + schedule.count_between(run.scheduled_for, run.database_now, DROPPED_COUNT_LIMIT)
-    following = schedule.next_after(run.database_now)
-    await _end(connection, job_id, run, reason, occurrences=count, superseded_by=following)
+    is_of_the_chain = job is not None and run.trigger == Trigger.SCHEDULE and run.fence == 0
+    chain = recurring_of(job) if job is not None and is_of_the_chain else None
+    await _end(connection, job_id, run, end_with_job(chain, run.scheduled_for, reason, now=run.database_now))
 
 
 async def _ask_holder(connection: Connection, job_id: UUID, run_id: UUID, reason: str) -> None:
@@ -193,31 +187,20 @@ async def _find_job(connection: Connection, tenant_id: UUID, job_id: UUID) -> _J
     return await cursor.fetchone()
 
 
-async def _end(
-    connection: Connection,
-    job_id: UUID,
-    run: _LiveRun,
-    reason: str,
-    *,
-    occurrences: int = 1,
-    superseded_by: datetime | None = None,
-) -> None:
-    """Write a run that no node holds down as CANCELED, tell its target, and wake what may have waited for it.
-
-    A range needs its end: one whose schedule has none is one row.
-    """
+async def _end(connection: Connection, job_id: UUID, run: _LiveRun, ending: Ending) -> None:
+    """Write a run that no node holds down as CANCELED, tell its target, and wake what may have waited for it."""
     await connection.execute(
         query("end_unheld"),
         {
             "job_id": job_id,
             "run_id": run.run_id,
-            "reason": reason,
-            "occurrences": occurrences if superseded_by is not None else 1,
-            "superseded_by": superseded_by if occurrences > 1 else None,
+            "reason": ending.reason,
+            "occurrences": ending.occurrences,
+            "superseded_by": ending.superseded_by,
         },
     )
     if run.started_at is not None:
-        told = errands.cancellation_of(run, attempt=run.attempt, reason=reason, moment=run.database_now)
+        told = errands.cancellation_of(run, attempt=run.attempt, reason=ending.reason, moment=run.database_now)
         await errands.insert(connection, told)
     await runs.wake(connection, [job_id])
 
