@@ -67,7 +67,8 @@ def _holds(operator: str, key: str, values: list[str], context: Context, *, unkn
     if key == "countwheel:SourceIp":
         if context.source_ip is None:
             return unknown
-        address = ip_address(str(context.source_ip).removeprefix("::ffff:"))
+        packed = context.source_ip.packed
+        address = ip_address(packed.removeprefix(bytes(10) + b"\xff\xff"))
         return any(address in ip_network(value) for value in values) == (operator == "IpAddress")
     if key == "countwheel:CurrentTime":
         instants = map(datetime.fromisoformat, values)

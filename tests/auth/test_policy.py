@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_model import ACTIONS, DOCUMENTS, QUESTIONS, STATEMENTS, allows, as_list, document, question, statement
 
@@ -22,6 +22,7 @@ def read(*documents: dict[str, Any]) -> list[Policy]:
 
 
 @given(SEVERAL, QUESTIONS)
+@settings(max_examples=1_000)
 def test_a7_a_decision_is_what_the_documents_say(documents: list[dict[str, Any]], asked: Question) -> None:
     """A7: the engine agrees with a plain reading of the documents, for every one and every question."""
     assert decide(read(*documents), asked).allowed == allows(documents, asked)

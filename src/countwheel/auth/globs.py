@@ -74,13 +74,13 @@ class _Pieces:
     def match(self, text: str) -> bool:
         if not (text.startswith(self.first) and text.endswith(self.last)):
             return False
-        position, end = len(self.first), len(text) - len(self.last)
+        position = len(self.first)
         for piece in self.middle:
-            found = text.find(piece, position, end)
+            found = text.find(piece, position)
             if found < 0:
                 return False
             position = found + len(piece)
-        return position <= end
+        return position + len(self.last) <= len(text)
 
 
 @dataclass(frozen=True, slots=True)
