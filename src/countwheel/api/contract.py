@@ -11,7 +11,7 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 
 from countwheel.domain.calling import HEADER_NAME_PATTERN
 from countwheel.domain.cron import CRON_PATTERN
-from countwheel.domain.errors import Fault, InvalidError
+from countwheel.domain.errors import Fault, InvalidError, escaped
 from countwheel.domain.exclusion import DATE_PATTERN
 from countwheel.domain.schedule import RECURRING_IN_ZONE_PATTERN, RECURRING_PATTERN
 from countwheel.domain.target import TARGET_NAME_PATTERN, TARGET_PATTERN
@@ -100,7 +100,7 @@ def _fill(schema: dict[str, Any]) -> None:
 
 
 def _faults_of(error: ValidationError, value: object) -> list[Fault]:
-    pointer = "#" + "".join(f"/{_escaped(str(part))}" for part in error.instance_path)
+    pointer = "#" + "".join(f"/{escaped(str(part))}" for part in error.instance_path)
     kind = type(error.kind).__name__.removeprefix("ValidationErrorKind_")
     keyword = str(error.schema_path[-1]) if error.schema_path else ""
     if keyword in {"oneOf", "anyOf"} and pointer == "#":
@@ -108,7 +108,7 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
     if keyword == "not" and pointer == "#":
         return _contradictions(value)
     if keyword == "required":
-        return [Fault(f"#/{_escaped(name)}", "is required") for name in _missing(error)]
+        return [Fault(f"#/{escaped(name)}", "is required") for name in _missing(error)]
     if keyword == "dependentRequired":
         if isinstance(value, dict) and "burst" in value:
             return [Fault(f"{pointer}/rate_per_second", "is required together with burst")]
@@ -117,7 +117,7 @@ def _faults_of(error: ValidationError, value: object) -> list[Fault]:
         return [Fault(pointer, _AUTHORIZATION)]
     if keyword == "additionalProperties" and kind:
         names = getattr(error.kind, "unexpected", None) or []
-        return [Fault(f"{pointer}/{_escaped(name[:_ECHO_CHARACTERS])}", "is not a field of a job") for name in names]
+        return [Fault(f"{pointer}/{escaped(name[:_ECHO_CHARACTERS])}", "is not a field of a job") for name in names]
     name = str(error.instance_path[-1]) if error.instance_path else ""
     if keyword == "pattern" and name in _WRONG_PATTERN:
         return [Fault(pointer, _WRONG_PATTERN[name])]
@@ -176,10 +176,6 @@ def _sentence(error: ValidationError) -> str:
         if position >= 0:
             return str(masked[position + 1 :])[:200]
     return str(masked)[:200]
-
-
-def _escaped(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")
 
 
 @cache

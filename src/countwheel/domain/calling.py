@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from countwheel.domain.errors import Fault
+from countwheel.domain.errors import Fault, escaped
 from countwheel.domain.policy import Backoff, Delivery, Jitter, OnUnknown, RetryPolicy
 from countwheel.domain.target import TargetRefusal, find_target_faults
 
@@ -247,7 +247,7 @@ def _header_faults(headers: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _pointer(field: str, name: str) -> str:
-    return f"#/{field}/{name.replace('~', '~0').replace('/', '~1')}"
+    return f"#/{field}/{escaped(name)}"
 
 
 def _why_reserved(name: str) -> str:

@@ -12,6 +12,11 @@ class Fault:
     detail: str
 
 
+def escaped(name: str) -> str:
+    """Return a member's name as one part of a pointer (RFC 6901 §3)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def together(of_shape: Sequence[Fault], of_meaning: Sequence[Fault]) -> list[Fault]:
     """Return all faults, one a place: what is known of a value's meaning says more than what its shape lacks."""
     understood = {fault.pointer for fault in of_meaning}
