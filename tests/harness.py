@@ -140,10 +140,20 @@ class Node:
         client_id, secret = await bootstrap.create_client(
             self.database, chance, name="test", tenant=tenant, scopes=scopes
         )
-        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        return await self.with_credentials(client_id, secret)
+
+    async def with_credentials(self, client_id: str, secret: str, **form: str) -> Api:
+        """Return an API client with a token for these credentials; `form` is what else is asked for (`scope`)."""
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret} | form
         async with self._session.post(f"{self.url}/oauth/token", data=form) as response:
+            assert response.status == 200, await response.text()
             token = (await response.json())["access_token"]
         return Api(self._session, self.url, token)
+
+    @property
+    def nobody(self) -> Api:
+        """An API client without credentials."""
+        return Api(self._session, self.url, None)
 
 
 @asynccontextmanager

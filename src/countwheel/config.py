@@ -40,6 +40,8 @@ class Settings:
     pg_bin: Path | None = None
     secret_key: bytes = b""
     retention_days: int = 30
+    audit_log_retention_days: int = 400
+    """A year, and the time to look at it."""
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     denied_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
@@ -139,6 +141,7 @@ _WHOLE_NUMBERS = {
     "port": (1, 65_535),
     "listener_fd": (3, 1_048_576),
     "retention_days": (1, 3_650),
+    "audit_log_retention_days": (1, 36_500),
     "max_body_bytes": (1_024, 64 * 1_048_576),
     "concurrency": (1, 10_000),
     "database_connections": (2, 100),

@@ -20,15 +20,18 @@ import uvloop
 
 from countwheel import __version__, config
 from countwheel.api.app import build_app
+from countwheel.api.audit_trail import AuditTrail
 from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import load_contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
+from countwheel.api.quotas import QuotaKeeper
 from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.auth import bootstrap
 from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
+from countwheel.auth.rights import Rights
 from countwheel.auth.target_tokens import JobTokens
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
@@ -47,7 +50,7 @@ from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
 from countwheel.greeting import greet
 from countwheel.logs import configure_logging
-from countwheel.store import access, audit, migrate
+from countwheel.store import audit, clients, migrate
 from countwheel.store.audit import FoundOfJob, Question
 from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.store.database_time import DatabaseClock
@@ -345,9 +348,12 @@ async def server(
                 token_lifetime_seconds=settings.token_lifetime_seconds,
             ),
             verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock),
+            rights=Rights(api_database, sealer, database_clock),
+            audit_trail=AuditTrail(api_database),
             target_refusal=guard.url_refusal,
             callbacks=_callback_tokens(settings, sealer),
             creator=JobCreator(api_database),
+            quotas=QuotaKeeper(api_database, database_clock),
             busy=BusyMinutes(api_database, database_clock, settings.busy_minute_runs),
             settings=ApiSettings(
                 max_body_bytes=settings.max_body_bytes,
@@ -405,6 +411,7 @@ def _engine_parts(
             concurrency=settings.concurrency,
             stop_grace_seconds=settings.stop_grace_seconds,
             retention_days=settings.retention_days,
+            audit_log_retention_days=settings.audit_log_retention_days,
             owns_database=owns_database,
         ),
         identity=Identity(
@@ -440,7 +447,7 @@ async def _known_client(database: Database, data_dir: Path) -> tuple[str, str] |
     except CredentialsError:
         return None
     async with database.connection() as connection:
-        known = await access.find_client(connection, kept.client_id)
+        known = await clients.find(connection, kept.client_id)
     return (kept.client_id, kept.client_secret) if known is not None else None
 
 

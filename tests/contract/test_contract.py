@@ -10,6 +10,7 @@ from countwheel.api.app import OPERATIONS
 from countwheel.api.contract import load_contract
 from countwheel.api.problems import EXPLANATIONS, TITLES
 from countwheel.api.routing import Open, Signed
+from countwheel.auth.actions import ACTIONS
 from countwheel.auth.principal import ALL_SCOPES
 from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
@@ -58,7 +59,7 @@ def test_every_scope_is_documented() -> None:
     """An operation asks for the scope that the document names, and open ones say that they are open."""
     for (path, method), operation in _documented().items():
         served = OPERATIONS[path][method]
-        expected = [] if isinstance(served, Open) else [{"oauth": [served.scope]}]
+        expected = [] if isinstance(served, Open) else [{"oauth": [ACTIONS[served.action]]}, {"signature": []}]
         expected += [{"callback": []}] if isinstance(served, Signed) else []
         assert operation["security"] == expected, (method, path)
     flows = DOCUMENT["components"]["securitySchemes"]["oauth"]["flows"]

@@ -55,6 +55,8 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
     wish = _checked(api, await read_json(request, api.settings.max_body_bytes))
     key = read_wanted_key(request, required=api.settings.require_idempotency_key and not wish.dry_run)
     fingerprint = wish.fingerprint(job_id)
+    if not wish.dry_run:
+        await api.quotas.take_run(principal.tenant_id)
     async with changing(api.database, principal.tenant_id, job_id) as change:
         if change is None:
             raise not_found("job")
@@ -67,6 +69,7 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
         keyed = KeyedAnswer(key, fingerprint, answer)
         created = await backfill.create(change, backfill_id, instants, wish.overlap, keyed)
     if created:
+        await api.quotas.charge_runs(principal.tenant_id, max(0, len(instants) - 1))
         return json_answer(answer, 201)
     stored = await find_answer(api, idempotency.BACKFILL_JOB, principal.tenant_id, key, fingerprint)
     return json_answer(stored, 201, REPLAYED)

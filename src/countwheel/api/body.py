@@ -44,11 +44,23 @@ async def read_optional_json(request: Request, limit_bytes: int) -> object:
     return parse_json(body)
 
 
+async def keep_body(request: Request, limit_bytes: int) -> bytes:
+    """Read the body before whoever else will, and keep it for them: a signature is over all of it."""
+    request.state.body = await read_bytes(request, limit_bytes)
+    body: bytes = request.state.body
+    return body
+
+
 async def read_bytes(request: Request, limit_bytes: int) -> bytes:
     """Return the body. Raises the 413 problem if it is over the limit; no more than the limit is ever kept."""
     too_large = Problem(
         413, "body-too-large", detail=f"the body is over {limit_bytes} bytes", headers={"Connection": "close"}
     )
+    kept: bytes | None = getattr(request.state, "body", None)
+    if kept is not None:
+        if len(kept) > limit_bytes:
+            raise too_large
+        return kept
     announced = request.headers.get("content-length", "")
     refused = announced.isdigit() and int(announced) > limit_bytes
     chunks: list[bytes] = []

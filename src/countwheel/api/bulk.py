@@ -52,6 +52,9 @@ class _Wish:
 @dataclass(frozen=True, slots=True)
 class _Operation:
     schema: str
+    action: str
+    resource: str
+    """Of one job: one that the principal may not touch is passed over."""
     states: tuple[JobStatus, ...]
     """Jobs in other states are not found."""
     act: _Act
@@ -86,7 +89,10 @@ async def _work(
             )
         for start in range(0, len(found), _SIDE_BY_SIDE):
             some = found[start : start + _SIDE_BY_SIDE]
-            changed += sum(await asyncio.gather(*(operation.act(api, principal, wish, job_id) for job_id in some)))
+            allowed = [
+                job_id for job_id in some if principal.may(operation.action, operation.resource.format(jobId=job_id))
+            ]
+            changed += sum(await asyncio.gather(*(operation.act(api, principal, wish, job_id) for job_id in allowed)))
             after = some[-1]
             if api.clock.monotonic() > until:
                 return changed, after
@@ -120,10 +126,15 @@ async def _resume(wish: _Wish, change: JobChange) -> bool:
 
 
 @_changes_if(JobStatus.ACTIVE)
-async def _run(wish: _Wish, change: JobChange) -> bool:
+async def _run_locked(wish: _Wish, change: JobChange) -> bool:
     # A key of its own for each job: the request may be repeated as a whole, or from any page on.
     key = None if wish.key is None else hashlib.sha256(f"{wish.key} {change.job.job_id}".encode()).hexdigest()
     return (await run_now(change, key)).created
+
+
+async def _run(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID) -> bool:
+    await api.quotas.take_run(principal.tenant_id)
+    return await _run_locked(api, principal, wish, job_id)
 
 
 async def _delete(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID) -> bool:
@@ -134,10 +145,13 @@ async def _delete(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID
     return is_new
 
 
-_PAUSE = _Operation("BulkPause", (JobStatus.ACTIVE,), _pause)
-_RESUME = _Operation("BulkResume", (JobStatus.PAUSED,), _resume)
-_DELETE = _Operation("BulkOperation", (JobStatus.ACTIVE, JobStatus.PAUSED, JobStatus.COMPLETED), _delete)
-_RUN = _Operation("BulkOperation", (JobStatus.ACTIVE,), _run, needs_key=True)
+_JOB = "jobs/{jobId}"
+_PAUSE = _Operation("BulkPause", "jobs:Pause", _JOB, (JobStatus.ACTIVE,), _pause)
+_RESUME = _Operation("BulkResume", "jobs:Resume", _JOB, (JobStatus.PAUSED,), _resume)
+_DELETE = _Operation(
+    "BulkOperation", "jobs:Delete", _JOB, (JobStatus.ACTIVE, JobStatus.PAUSED, JobStatus.COMPLETED), _delete
+)
+_RUN = _Operation("BulkOperation", "runs:Create", "jobs/{jobId}/run/*", (JobStatus.ACTIVE,), _run, needs_key=True)
 
 
 async def pause_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:

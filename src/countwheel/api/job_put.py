@@ -47,6 +47,7 @@ async def _create(api: ApiParts, principal: Principal, job_id: UUID, body: objec
     named = await named_by(api, principal.tenant_id, body)
     definition = define_submission(api, body, job_id, named, now=created_at)
     job = jobs.prepare(definition, principal.tenant_id, created_at)
+    await api.quotas.take_create(principal.tenant_id, len(job.job_payload.encode()))
     try:
         await api.creator.create(job)
     except RefusedRowError:

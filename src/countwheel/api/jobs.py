@@ -48,6 +48,7 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
     answer = compact_json(views.new_job(job, await find_warnings(api, job)))
+    await api.quotas.take_create(principal.tenant_id, len(job.job_payload.encode()))
     if key is not None:
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
     if await api.creator.create(job):

@@ -38,6 +38,7 @@ async def run_job(api: ApiParts, request: Request, principal: Principal) -> Resp
     Parameters(request)
     job_id = path_uuid(request, "jobId")
     key = read_wanted_key(request, required=api.settings.require_idempotency_key)
+    await api.quotas.take_run(principal.tenant_id)
     async with changing(api.database, principal.tenant_id, job_id) as change:
         if change is None:
             raise not_found("job")

@@ -1,5 +1,6 @@
 """Query parameters and ids in paths, read strictly: a mistyped filter that is passed over would be a trap."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -17,7 +18,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _PAGING = ("page_size", "page_token")
 _SWITCH = {"true": True, "false": False}
-_UUID_CHARACTERS = 36
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 class Parameters:
@@ -93,20 +94,22 @@ class Parameters:
         return read_page(self.text("page_size"), self.text("page_token"), filters | {"path": [self._path.rstrip("/")]})
 
 
-def path_name(request: Request, contract: Contract, schema: str) -> str:
-    """Return the `name` in the path. Raises the 400 problem if it is not as one of the contract's schemas has it."""
-    name = str(request.path_params["name"])
+def path_name(request: Request, contract: Contract, schema: str, *, of: str = "name") -> str:
+    """Return a name in the path. Raises the 400 problem if it is not as one of the contract's schemas has it."""
+    name = str(request.path_params[of])
     for fault in contract.faults(schema, name):
-        raise invalid_parameter("name", fault.detail)
+        raise invalid_parameter(of, fault.detail)
     return name
+
+
+def canonical(text: str) -> str:
+    """Return a part of a path as it is stored: an id in lower case, whatever else as it is."""
+    return text.lower() if _UUID.fullmatch(text) else text
 
 
 def path_uuid(request: Request, name: str) -> UUID:
     """Return an id in the path. Raises the 400 problem if it is no UUID in its usual form."""
     text = str(request.path_params[name])
-    try:
-        if len(text) == _UUID_CHARACTERS:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise invalid_parameter(name, "not a UUID like 01890a5d-ac96-774b-bcce-b302099a8057")
+    if _UUID.fullmatch(text) is None:
+        raise invalid_parameter(name, "not a UUID like 01890a5d-ac96-774b-bcce-b302099a8057")
+    return UUID(text)

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 
+from countwheel.api.audit_trail import AuditTrail
 from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
 from countwheel.api.creator import JobCreator
+from countwheel.api.quotas import QuotaKeeper
 from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
+from countwheel.auth.rights import Rights
 from countwheel.clock import Chance, Clock
 from countwheel.domain.target import TargetRefusal
 from countwheel.store.database import Database
@@ -36,8 +39,11 @@ class ApiParts:
     contract: Contract
     issuer: Issuer
     verifier: TokenVerifier
+    rights: Rights
+    audit_trail: AuditTrail
     target_refusal: TargetRefusal
     callbacks: CallbackTokens
     creator: JobCreator
     busy: BusyMinutes
+    quotas: QuotaKeeper
     settings: ApiSettings = field(default_factory=ApiSettings)

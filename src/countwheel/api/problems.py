@@ -20,6 +20,8 @@ TITLES: Mapping[str, str] = {
     "idempotency-key-reused": "The Idempotency-Key was used for another request",
     "unauthorized": "Who are you?",
     "forbidden": "Not allowed",
+    "tenant-suspended": "This tenant is suspended",
+    "quota-exceeded": "More than the tenant's quota",
     "not-found": "Not found",
     "conflict": "It does not go together with how things stand",
     "precondition-failed": "It has changed since",
@@ -42,8 +44,14 @@ EXPLANATIONS: Mapping[str, str] = {
     "idempotency-key-in-use": "Another request with the same key is under way. Send yours again after Retry-After.",
     "idempotency-key-reused": "The key was used before, with a body of another meaning. Nothing was created. Use a new "
     "key for a new job; to find the first one, send its own body again.",
-    "unauthorized": "The request has no bearer token, or one that opens nothing. Get one from /oauth/token.",
-    "forbidden": "The token is good, but it lacks the scope that the operation needs. `detail` names it.",
+    "unauthorized": "The request has no bearer token and no signature, or one that opens nothing. /oauth/token gives "
+    "tokens; a request can be signed with an access key (AWS Signature Version 4) instead.",
+    "forbidden": "It is known who you are, and you may not do this: it takes a scope or a policy that allows it, and "
+    "none that denies it. `detail` names the action, the resource and the scope.",
+    "tenant-suspended": "Whoever operates this server has suspended the tenant: nobody of it is let in, and nothing of "
+    "it is called, until it is resumed.",
+    "quota-exceeded": "The tenant has used up what it may use. `detail` names the quota; nothing was created. Send it "
+    "again after Retry-After, with the same Idempotency-Key.",
     "not-found": "There is nothing of this id, or it belongs to somebody else: the two look alike on purpose.",
     "conflict": "The request is well-formed, and what it asks for cannot be done to this job or run as it stands now. "
     "`detail` says why.",

@@ -89,7 +89,7 @@ async def send_again(
             job_id,
             {run_id: held.job.now},
             statuses=statuses,
-            by=principal.client_id,
+            by=principal.name,
         )
     row = await find_run(api, principal, job_id, run_id)
     if not sent and row.status not in LIVE:
@@ -156,6 +156,8 @@ async def _redrive(
     due_ats = {letter.run_id: progress.next_due + apart * number for number, letter in enumerate(found)}
     by_job: dict[UUID, dict[UUID, datetime]] = {}
     for letter in found:
+        if not principal.may("runs:Redrive", f"jobs/{letter.job_id}/run/{letter.run_id}"):
+            continue
         by_job.setdefault(letter.job_id, {})[letter.run_id] = due_ats[letter.run_id]
     changed = set[UUID]()
     waiting = list(by_job)
@@ -181,7 +183,7 @@ async def _redrive_job(
         if held is None or held.job.state in _NOT_CALLED:
             return set()
         return await dead_letters.redrive(
-            held.connection, principal.tenant_id, job_id, due_ats, statuses=wish.statuses, by=principal.client_id
+            held.connection, principal.tenant_id, job_id, due_ats, statuses=wish.statuses, by=principal.name
         )
 
 

@@ -11,9 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from countwheel.api.parameters import canonical
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body, of_status
-from countwheel.api.security import Caller, accepts_json, authenticate, authenticate_caller
+from countwheel.api.recording import Doing, note_before, recorded
+from countwheel.api.security import Caller, accepts_json, authenticate, authorize, target_of_attempt
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import InvalidError
 from countwheel.store.database import DatabaseUnavailableError, RefusedRowError
@@ -41,18 +43,25 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """An operation that needs a scope."""
+    """An operation that needs the right to an action on a resource.
+
+    `resource` is a path with the names of the path's parameters, or of a whole collection (`jobs/*`).
+    """
 
     handler: GuardedHandler
-    scope: str
+    action: str
+    resource: str
+    shows: GuardedHandler | None = None
+    """Shows the resource as it stands: how it was before a change is on record with the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """An operation that needs a scope, or the token of a signed URL."""
+    """An operation that needs the right to an action, or the token of a signed URL."""
 
     handler: SignedHandler
-    scope: str
+    action: str
+    resource: str
 
 
 Operation = Open | Guarded | Signed
@@ -83,12 +92,29 @@ class Resource:
         if isinstance(operation, Open):
             return await operation.handler(self._api, request)
         if isinstance(operation, Signed):
-            caller = authenticate_caller(self._api, request, operation.scope)
+            caller = target_of_attempt(self._api, request) or await self._principal_as_caller(request, operation)
             accepts_json(request)
             return await operation.handler(self._api, request, caller)
-        principal = authenticate(self._api, request, operation.scope)
+        principal = await authenticate(self._api, request)
+        doing = Doing(principal, operation.action, _resource(operation.resource, request))
+        return await recorded(self._api, request, doing, lambda: self._obey(request, operation, doing))
+
+    async def _principal_as_caller(self, request: Request, operation: Signed) -> Caller:
+        principal = await authenticate(self._api, request)
+        authorize(principal, operation.action, _resource(operation.resource, request))
+        return Caller(principal.tenant_id, None)
+
+    async def _obey(self, request: Request, operation: Guarded, doing: Doing) -> Response:
+        authorize(doing.principal, doing.action, doing.resource)
         accepts_json(request)
-        return await operation.handler(self._api, request, principal)
+        if operation.shows is not None:
+            await note_before(self._api, request, doing.principal, operation.shows)
+        return await operation.handler(self._api, request, doing.principal)
+
+
+def _resource(template: str, request: Request) -> str:
+    """Return the resource that a request is about. An id is the same in every spelling that its path may have."""
+    return template.format_map({name: canonical(str(value)) for name, value in request.path_params.items()})
 
 
 def routes(api: ApiParts, table: Mapping[str, Mapping[str, Operation]]) -> list[Route]:
@@ -106,6 +132,7 @@ def routes(api: ApiParts, table: Mapping[str, Mapping[str, Operation]]) -> list[
 async def answered(api: ApiParts, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     """Return the answer, or the problem document of whatever was raised. The request id is in both."""
     request_id = str(UUID(bytes=api.chance.token_bytes(_REQUEST_ID_BYTES), version=4))
+    request.state.request_id = request_id
     try:
         response = await answer(request)
     except Problem as problem:

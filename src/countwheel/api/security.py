@@ -1,38 +1,109 @@
-"""Who calls, may they, and can they read our answer: asked before anything else (criteria E3, E4, E8, I8)."""
+"""Who calls, may they, and can they read our answer: asked before anything else (criteria E3, E4, E8, I8).
+
+A caller shows a bearer token, or signs the request with an access key. What either is worth is looked up again every
+few seconds (`auth/rights.py`).
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from starlette.requests import Request
 
+from countwheel.api.body import keep_body
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
-from countwheel.api.problems import Problem
+from countwheel.api.problems import Problem, invalid_parameter
+from countwheel.api.source import source_ip
+from countwheel.auth import sigv4
+from countwheel.auth.actions import ACTIONS
+from countwheel.auth.canonical import ambiguity
+from countwheel.auth.conditions import Context
 from countwheel.auth.oauth import InvalidTokenError, bearer_token, challenge
 from countwheel.auth.principal import Principal
+from countwheel.auth.rights import Grant, denials, policies_of_scopes
+from countwheel.auth.sigv4 import AmbiguousPathError, SignatureError, WireRequest
 
 _READABLE = frozenset({"application/json", "application/*", "*/*"})
 
 
-def authenticate(api: ApiParts, request: Request, scope: str) -> Principal:
-    """Return who calls. Raises the 401 problem without a good token, the 403 problem without the scope."""
+async def authenticate(api: ApiParts, request: Request) -> Principal:
+    """Return who calls. Raises the 401 problem without credentials that open something (criterion E3)."""
     values = request.headers.getlist("authorization")
     try:
         if len(values) > 1:
             raise InvalidTokenError("the Authorization header is given more than once")
+        if values and sigv4.is_signed(values[0]):
+            return await _of_signature(api, request)
         token = bearer_token(values[0] if values else None)
         if token is None:
-            detail = "send Authorization: Bearer TOKEN; /oauth/token gives tokens"
+            detail = "send Authorization: Bearer TOKEN (/oauth/token gives tokens), or sign the request"
             raise Problem(401, "unauthorized", detail=detail, headers={"WWW-Authenticate": challenge()})
-        principal = api.verifier.verify(token)
-    except InvalidTokenError as error:
+        return await _of_token(api, request, token)
+    except AmbiguousPathError as error:
+        raise invalid_parameter("path", str(error)) from error
+    except (InvalidTokenError, SignatureError) as error:
         header = challenge(error="invalid_token", description=str(error))
         raise Problem(401, "unauthorized", detail=str(error), headers={"WWW-Authenticate": header}) from error
-    if not principal.may(scope):
-        detail = f"the token lacks the scope {scope}"
-        header = challenge(error="insufficient_scope", description=detail, scope=scope)
-        raise Problem(403, "forbidden", detail=detail, headers={"WWW-Authenticate": header})
-    return principal
+
+
+def authorize(principal: Principal, action: str, resource: str) -> None:
+    """Raise the 403 problem unless a principal may do this."""
+    if principal.may(action, resource):
+        return
+    scope = ACTIONS[action]
+    detail = f"{action} on {resource} is not allowed: it takes the scope {scope}, or a policy, and no policy against it"
+    header = challenge(error="insufficient_scope", description=detail, scope=scope)
+    raise Problem(403, "forbidden", detail=detail, headers={"WWW-Authenticate": header})
+
+
+def refuse_two_readings(request: Request) -> None:
+    """Raise the 400 problem for a signed request whose path some read in another way (criterion A2)."""
+    values = request.headers.getlist("authorization")
+    if values and sigv4.is_signed(values[0]) and (why := ambiguity(request.scope["raw_path"])) is not None:
+        raise invalid_parameter("path", f"has {why}, which some read in another way: sign and send a plain one")
+
+
+async def _of_token(api: ApiParts, request: Request, token: str) -> Principal:
+    subject = api.verifier.verify(token)
+    grant = await api.rights.of_client(subject.client_id)
+    if grant is None or grant.tenant_id != subject.tenant_id:
+        raise InvalidTokenError("the token's client is revoked")
+    _refuse_the_suspended(grant)
+    # A token that was asked for with a scope of its own is narrowed to it: only what is denied goes with it.
+    attached = grant.policies if subject.with_policies else denials(grant.policies)
+    name = f"clients/{subject.client_id}"
+    policies = policies_of_scopes(subject.scopes) + attached
+    return Principal(grant.tenant_id, name, policies, _context(api, request, name), subject.token_id)
+
+
+async def _of_signature(api: ApiParts, request: Request) -> Principal:
+    claim = sigv4.read_claim(request.headers.raw, api.clock.now())
+    found = await api.rights.of_access_key(claim.access_key_id)
+    wire = WireRequest(
+        request.method,
+        request.scope["raw_path"],
+        request.scope["query_string"],
+        request.headers.raw,
+        await keep_body(request, api.settings.max_body_bytes),
+    )
+    # Without a secret it takes as long, and ends as with a wrong one (criterion A5).
+    sigv4.check(wire, claim, None if found is None else found.secret)
+    if found is None:
+        raise AssertionError("a signature without a key was taken for good")
+    _refuse_the_suspended(found.grant)
+    request.state.signature = claim.signature
+    name = f"principals/{found.grant.principal_id}"
+    context = _context(api, request, name)
+    return Principal(found.grant.tenant_id, name, found.grant.policies, context, claim.access_key_id)
+
+
+def _refuse_the_suspended(grant: Grant) -> None:
+    if grant.is_suspended:
+        raise Problem(403, "tenant-suspended", detail="this tenant is suspended: ask whoever operates this server")
+
+
+def _context(api: ApiParts, request: Request, name: str) -> Context:
+    return Context(now=api.clock.now(), source_ip=source_ip(request.scope), principal_id=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +114,14 @@ class Caller:
     fence: int | None
 
 
-def authenticate_caller(api: ApiParts, request: Request, scope: str) -> Caller:
-    """Return who calls: by the token of a signed URL where one is given, else as `authenticate` does, which see."""
+def target_of_attempt(api: ApiParts, request: Request) -> Caller | None:
+    """Return the target that the token of a signed URL stands for; None where there is no token.
+
+    Raises the 401 problem for one that opens nothing here.
+    """
     token = Parameters(request, "token").text("token")
     if token is None:
-        return Caller(authenticate(api, request, scope).tenant_id, None)
+        return None
     try:
         job_id, run_id = path_uuid(request, "jobId"), path_uuid(request, "runId")
         named = api.callbacks.open(token, job_id, run_id, api.clock.now())

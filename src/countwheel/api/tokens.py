@@ -9,7 +9,7 @@ from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.auth.clients import Client, secret_matches
 from countwheel.auth.issuer import TokenError, read_token_request
-from countwheel.store import access
+from countwheel.store import clients
 
 _MAX_BODY_BYTES = 16_384
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -53,7 +53,7 @@ async def read_provider(api: ApiParts, _request: Request) -> Response:
 
 async def _find_client(api: ApiParts, client_id: str) -> Client | None:
     async with api.database.connection() as connection:
-        row = await access.find_client(connection, client_id)
+        row = await clients.find(connection, client_id)
     if row is None:
         return None
     return Client(row.client_id, row.tenant_id, row.secret_hash, row.scopes, row.name)

@@ -33,7 +33,7 @@ async def resolve_run(api: ApiParts, request: Request, principal: Principal) -> 
             job_id,
             run_id,
             outcome=body["as"],
-            by=principal.client_id,
+            by=principal.name,
             note=body.get("note"),
         )
     row = await find_run(api, principal, job_id, run_id)

@@ -8,12 +8,14 @@ from countwheel.auth.keys import ROTATE_AFTER, SigningKey, new_signing_key
 from countwheel.auth.principal import ALL_SCOPES
 from countwheel.clock import Chance
 from countwheel.domain import ids
-from countwheel.store import access
-from countwheel.store.access import ClientRow, IssuerKeyRow
+from countwheel.store import access, clients
+from countwheel.store.access import IssuerKeyRow
+from countwheel.store.clients import ClientRow
 from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 
 DEFAULT_TENANT = "default"
+"""The tenant that is there from the first start: whoever operates the deployment."""
 _ENTROPY_BYTES = 10
 _SIGNING_SECRET_BYTES = 32
 
@@ -30,6 +32,20 @@ async def ensure_tenant(
             name=name,
             signing_secret=chance.token_bytes(_SIGNING_SECRET_BYTES),
         )
+
+
+async def create_tenant(database: Database, sealer: Sealer, chance: Chance, now: datetime, *, name: str) -> UUID | None:
+    """Make a tenant called `name`, and return its id; None where there is one of that name."""
+    async with database.connection() as connection:
+        tenant_id = ids.job_id(now, chance.token_bytes(_ENTROPY_BYTES))
+        found = await access.ensure_tenant(
+            connection,
+            sealer,
+            tenant_id=tenant_id,
+            name=name,
+            signing_secret=chance.token_bytes(_SIGNING_SECRET_BYTES),
+        )
+    return tenant_id if found == tenant_id else None
 
 
 async def ensure_issuer_keys(database: Database, sealer: Sealer, now: datetime) -> list[SigningKey]:
@@ -61,5 +77,5 @@ async def create_client(
         tenant_id = await access.find_tenant(connection, tenant)
         if tenant_id is None:
             raise LookupError(f"there is no tenant {tenant}")
-        await access.create_client(connection, ClientRow(client_id, tenant_id, hash_secret(secret), scopes, name))
+        await clients.create(connection, ClientRow(client_id, tenant_id, hash_secret(secret), scopes, name))
     return client_id, secret

@@ -11,6 +11,7 @@ from joserfc import jwt
 
 from countwheel.auth.clients import Client
 from countwheel.auth.keys import ALGORITHM, SigningKey, load_key, public_jwks
+from countwheel.auth.oauth import POLICIES_CLAIM
 from countwheel.auth.principal import parse_scope
 from countwheel.clock import Chance, Clock
 
@@ -88,6 +89,8 @@ class Issuer:
             "scope": scope,
             "tenant": str(client.tenant_id),
         }
+        if requested_scope is None:
+            claims[POLICIES_CLAIM] = True
         key = self._keys[-1]
         header = {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": key.kid}
         token = jwt.encode(header, claims, load_key(key), algorithms=[ALGORITHM])

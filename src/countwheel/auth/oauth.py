@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import GuestProtocol, RSAKey
 
 from countwheel.auth.keys import ALGORITHM, SigningKey, load_key
-from countwheel.auth.principal import Principal, parse_scope
+from countwheel.auth.principal import parse_scope
 from countwheel.clock import Clock
 
 MAX_TOKEN_CHARACTERS = 8_192
@@ -24,14 +24,29 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCI
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 _REMEMBERED = 10_000
 
+POLICIES_CLAIM = "policies"
+"""Whether what the policies of its client allow goes with a token of our own."""
+
 
 class InvalidTokenError(Exception):
     """A token that opens nothing. The text may be shown: it tells what is wrong, not what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSubject:
+    """Who a token of our own stands for, and which scopes it was given."""
+
+    tenant_id: UUID
+    client_id: str
+    scopes: frozenset[str]
+    token_id: str | None
+    with_policies: bool
+    """What is attached to its client goes with it: no scope of its own was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Verified:
-    principal: Principal
+    subject: TokenSubject
     expires_at: float
 
 
@@ -58,7 +73,7 @@ class TokenVerifier:
         # What was verified once is remembered until it expires: a signature costs a hundred times a look-up.
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
-    def verify(self, token: str) -> Principal:
+    def verify(self, token: str) -> TokenSubject:
         """Return who the token stands for. Raises `InvalidTokenError`, whatever is wrong with it."""
         now = self._clock.now().timestamp()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
@@ -71,7 +86,7 @@ class TokenVerifier:
         if now >= known.expires_at + self._leeway_seconds:
             self._verified.pop(digest, None)
             raise InvalidTokenError("the token has expired")
-        return known.principal
+        return known.subject
 
     def _verify(self, token: str, now: float) -> _Verified:
         if len(token) > MAX_TOKEN_CHARACTERS:
@@ -106,11 +121,18 @@ class TokenVerifier:
         _require(_is_text(client_id) and _is_text(subject), "the token names no client")
         tenant, scope = claims.get("tenant"), claims.get("scope", "")
         _require(isinstance(tenant, str) and isinstance(scope, str), "the token names no tenant or scope")
+        token_id = claims.get("jti")
         try:
-            principal = Principal(UUID(str(tenant)), str(client_id), parse_scope(str(scope)))
+            subject = TokenSubject(
+                UUID(str(tenant)),
+                str(client_id),
+                parse_scope(str(scope)),
+                str(token_id) if token_id else None,
+                claims.get(POLICIES_CLAIM) is True,
+            )
         except ValueError as error:
             raise InvalidTokenError("the token names no tenant or scope") from error
-        return _Verified(principal, expires_at)
+        return _Verified(subject, expires_at)
 
 
 def bearer_token(authorization: str | None) -> str | None:

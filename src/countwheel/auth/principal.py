@@ -1,8 +1,11 @@
-"""Principals and scopes."""
+"""Who calls, and the scopes that are shorthand for what may be done."""
 
 import re
 from dataclasses import dataclass
 from uuid import UUID
+
+from countwheel.auth.conditions import Context
+from countwheel.auth.policy import Decision, Policy, Question, decide
 
 JOBS_READ = "jobs:read"
 JOBS_WRITE = "jobs:write"
@@ -18,15 +21,25 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. Every right is one of `scopes`; `admin` stands for administration alone and implies no other."""
+    """Who calls: `name` is `clients/{id}`, `principals/{id}` or `issuers/{issuer}/{subject}`.
+
+    What it may do is what `policies` allow and none of them denies (criterion A7). A scope is one of them; `admin`
+    stands for administration alone and implies no other. `key_id` is the access key, or the token's id.
+    """
 
     tenant_id: UUID
-    client_id: str
-    scopes: frozenset[str]
+    name: str
+    policies: tuple[Policy, ...]
+    context: Context
+    key_id: str | None
 
-    def may(self, scope: str) -> bool:
-        """Whether this principal was given `scope`."""
-        return scope in self.scopes
+    def decide(self, action: str, resource: str) -> Decision:
+        """Decide whether this principal may do `action` to `resource`, and say by which statement."""
+        return decide(self.policies, Question(action, resource, self.context))
+
+    def may(self, action: str, resource: str) -> bool:
+        """Whether this principal may do `action` to `resource`."""
+        return self.decide(action, resource).allowed
 
 
 def parse_scope(text: str) -> frozenset[str]:

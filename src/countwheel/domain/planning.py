@@ -70,6 +70,7 @@ class Candidate:
     trigger: Trigger = Trigger.SCHEDULE
     runs_begun: int = 0
     """How many of its `max_runs` the job has had before this one."""
+    tenant_is_suspended: bool = False
 
 
 def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] = frozenset()) -> Plan:
@@ -78,7 +79,7 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     `cancelled` are the future occurrences of the job that were cancelled before their rows existed.
     """
     if candidate.trigger in ERRANDS:
-        return _plan_errand(candidate)
+        return Plan(_suspended(candidate)) if candidate.tenant_is_suspended else _plan_errand(candidate)
     return _plan_of_job(candidate, now, cancelled)
 
 
@@ -87,12 +88,8 @@ def _plan_of_job(candidate: Candidate, now: datetime, cancelled: frozenset[datet
         chain = candidate.schedule if candidate.first_claim else None
         return Plan(end_with_job(chain, candidate.scheduled_for, "its job was deleted", now=now))
     following = _following(candidate, cancelled)
-    if candidate.job_status is JobStatus.PAUSED and not candidate.begun:
-        return Plan(Ending(RunStatus.SKIPPED, "paused: its job was paused when it was due"), following)
-    if candidate.cancel_reason is not None:
-        return Plan(Ending(RunStatus.CANCELED, candidate.cancel_reason), following)
-    if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT:
-        return Plan(_parked(candidate), following)
+    if (ending := _not_to_be_sent(candidate)) is not None:
+        return Plan(ending, following)
     if candidate.trigger is Trigger.BACKFILL:  # somebody wants it although it is late
         return Plan()
     if not candidate.first_claim and not candidate.begun and _has_waited_too_long(candidate, now):
@@ -113,6 +110,24 @@ def _plan_errand(candidate: Candidate) -> Plan:
     if candidate.cancel_reason is not None:
         return Plan(Ending(RunStatus.CANCELED, candidate.cancel_reason))
     return Plan(_parked(candidate) if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT else None)
+
+
+def _not_to_be_sent(candidate: Candidate) -> Ending | None:
+    """Return how a run ends that is not to be sent, whenever it was due."""
+    if candidate.tenant_is_suspended:
+        return _suspended(candidate)
+    if candidate.job_status is JobStatus.PAUSED and not candidate.begun:
+        return Ending(RunStatus.SKIPPED, "paused: its job was paused when it was due")
+    if candidate.cancel_reason is not None:
+        return Ending(RunStatus.CANCELED, candidate.cancel_reason)
+    return _parked(candidate) if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT else None
+
+
+def _suspended(candidate: Candidate) -> Ending:
+    """End a run of a suspended tenant: one that was sent before is a dead letter, which can be redriven later."""
+    if candidate.begun or candidate.trigger in ERRANDS:
+        return Ending(RunStatus.FAILED, "suspended: its tenant was suspended before it had ended")
+    return Ending(RunStatus.SKIPPED, "suspended: its tenant was suspended when it was due")
 
 
 def _parked(candidate: Candidate) -> Ending:

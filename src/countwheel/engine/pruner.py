@@ -25,7 +25,11 @@ class Pruner:
         retention_days = self._context.settings.retention_days
         async with self._context.database.connection() as connection:
             made = await partitions.make_ahead(connection)
-            dropped = await partitions.drop_past(connection, retention_days=retention_days)
+            dropped = await partitions.drop_past(
+                connection,
+                retention_days=retention_days,
+                audit_log_retention_days=self._context.settings.audit_log_retention_days,
+            )
             await runs.prune_cancelled(connection, retention_days=retention_days)
             await nodes.prune(connection)
             await signing_keys.prune(connection)

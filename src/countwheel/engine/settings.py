@@ -33,5 +33,6 @@ class EngineSettings:
     stop_grace_seconds: float = 30.0
     """How long a graceful stop waits for calls under way."""
     retention_days: int = 30
+    audit_log_retention_days: int = 400
     owns_database: bool = False
     """True where no other server can be on this database: then whatever node is found in it at the start is dead."""

@@ -97,6 +97,7 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             terms=decode(run.terms),
             trigger=Trigger(run.trigger),
             runs_begun=run.runs_begun,
+            tenant_is_suspended=run.tenant_is_suspended,
         )
         return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
     except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)

@@ -1,4 +1,4 @@
-"""Who may come in: tenants with their signing secret, clients, and the keys that sign our own tokens."""
+"""What must be there before anybody comes in: tenants with their signing secret, and the keys that sign our tokens."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,17 +7,6 @@ from uuid import UUID
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 from countwheel.store.sealing import Sealer
-
-
-@dataclass(frozen=True, slots=True)
-class ClientRow:
-    """A client as it is stored: of its secret only the hash."""
-
-    client_id: str
-    tenant_id: UUID
-    secret_hash: bytes
-    scopes: frozenset[str]
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +34,6 @@ async def ensure_tenant(
     if found is None:
         raise AssertionError(f"tenant {name} vanished")
     return found
-
-
-async def find_client(connection: Connection, client_id: str) -> ClientRow | None:
-    """Return a client that has not been revoked."""
-    row = await (await connection.execute(query("find_client"), {"client_id": client_id})).fetchone()
-    return ClientRow(row[0], row[1], row[2], frozenset(row[3]), row[4]) if row else None
-
-
-async def create_client(connection: Connection, client: ClientRow) -> None:
-    """Write a new client down."""
-    await connection.execute(
-        query("create_client"),
-        {
-            "client_id": client.client_id,
-            "tenant_id": client.tenant_id,
-            "name": client.name,
-            "secret_hash": client.secret_hash,
-            "scopes": sorted(client.scopes),
-        },
-    )
 
 
 async def lock_issuer_keys(connection: Connection) -> None:

@@ -119,9 +119,9 @@ async def prune(connection: Connection) -> int:
     return (await connection.execute(query("prune_nodes"))).rowcount
 
 
-async def count_live(connection: Connection) -> int:
-    """Return how many nodes hold a lease and call targets."""
-    row = await (await connection.execute(query("live_nodes"))).fetchone()
+async def count_live(connection: Connection, *, role: str = "engine") -> int:
+    """Return how many nodes of a role hold a lease: by default those that call targets."""
+    row = await (await connection.execute(query("live_nodes"), {"role": role})).fetchone()
     return int(row[0]) if row else 0
 
 

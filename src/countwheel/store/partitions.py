@@ -1,4 +1,4 @@
-"""Daily partitions of the ledger: made ahead, dropped whole when past the retention."""
+"""Daily partitions of the ledger, and of the audit log: made ahead, dropped whole when past the retention."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -8,7 +8,7 @@ from psycopg import sql
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
-PARENTS = ("run_history", "attempts")
+PARENTS = ("run_history", "attempts", "audit_log")
 DAYS_AHEAD = 7
 
 
@@ -63,11 +63,15 @@ async def _missing(connection: Connection, parent: str, days: Sequence[date]) ->
     return [day for day in days if name_of(parent, day) not in present]
 
 
-async def drop_past(connection: Connection, *, retention_days: int) -> list[str]:
-    """Drop the partitions whose whole day is older than the retention, and return their names."""
-    oldest_kept = await _database_day(connection) - timedelta(days=retention_days)
-    dropped = []
+async def drop_past(connection: Connection, *, retention_days: int, audit_log_retention_days: int) -> list[str]:
+    """Drop the partitions whose whole day is older than the retention, and return their names.
+
+    The audit log has a retention of its own.
+    """
+    today, dropped = await _database_day(connection), []
     for parent in PARENTS:
+        days = audit_log_retention_days if parent == "audit_log" else retention_days
+        oldest_kept = today - timedelta(days=days)
         for name in await _partitions(connection, parent):
             day = day_of(parent, name)
             if day is not None and day < oldest_kept:

@@ -38,7 +38,8 @@ _FRAGMENTS = {
             clock_timestamp(),
             -- Was the job changed after this statement's snapshot? Its lock on the run came later, so the run says.
             r.job_version > j.version,
-            r.attempts_before, d.on_failure, d.on_success
+            r.attempts_before, d.on_failure, d.on_success,
+            EXISTS (SELECT FROM tenants t WHERE t.tenant_id = r.tenant_id AND t.suspended_at IS NOT NULL)
     """,
     "earlier_is_live": """
         EXISTS (
@@ -139,6 +140,15 @@ _FRAGMENTS = {
         AND (%(error_class)s::text IS NULL OR h.error_class = %(error_class)s::text)
         AND j.labels @> ALL (%(labels)s::jsonb[])
         AND h.finished_at >= %(finished_after)s AND h.finished_at < %(finished_before)s
+    """,
+    # The policies of a holder of rights, as names with documents.
+    "policies_of_holder": """
+        coalesce((
+            SELECT json_agg(json_build_array(p.name, p.document) ORDER BY p.name)
+            FROM policy_attachments a
+            JOIN policies p ON p.tenant_id = a.tenant_id AND p.name = a.policy_name
+            WHERE a.tenant_id = holder.tenant_id AND a.holder = holder.name
+        ), '[]')
     """,
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",

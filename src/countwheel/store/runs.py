@@ -66,6 +66,7 @@ class ClaimedRun:
     tenant_on_failure: str | None
     """Who is told of its end where its job does not say."""
     tenant_on_success: str | None
+    tenant_is_suspended: bool
 
 
 @dataclass(frozen=True, slots=True)

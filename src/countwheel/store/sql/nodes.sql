@@ -57,7 +57,7 @@ DELETE FROM nodes n WHERE coalesce(n.lost_at, n.stopped_at) < now() - interval '
   AND NOT EXISTS (SELECT FROM runs r WHERE r.node_id = n.node_id);
 
 -- name: live_nodes
-SELECT count(*) FROM nodes WHERE 'engine' = ANY(roles) AND lost_at IS NULL AND stopped_at IS NULL AND lease_until > now();
+SELECT count(*) FROM nodes WHERE %(role)s = ANY(roles) AND lost_at IS NULL AND stopped_at IS NULL AND lease_until > now();
 
 -- name: database_time
 SELECT clock_timestamp();

@@ -1,0 +1,24 @@
+"""Writes entries of the audit log for many requests at once (see `group_commit`)."""
+
+from collections.abc import Sequence
+
+from countwheel.api.group_commit import GroupCommit
+from countwheel.store import audit_log
+from countwheel.store.audit_log import Entry
+from countwheel.store.database import Connection, Database
+
+
+class AuditTrail:
+    """Group commit for the audit log."""
+
+    def __init__(self, database: Database) -> None:
+        self._writes = GroupCommit[Entry, None](database, _write)
+
+    async def write(self, entry: Entry) -> None:
+        """Return when an entry is durable. Raises as `GroupCommit.write` does."""
+        await self._writes.write(entry)
+
+
+async def _write(connection: Connection, entries: Sequence[Entry]) -> list[None]:
+    await audit_log.write(connection, entries)
+    return [None] * len(entries)

@@ -1,0 +1,101 @@
+"""The record of who did what: written down before the answer is given.
+
+Every change is on record, and everything that was refused for want of a right. What an answer says has happened is in
+the audit log by then, durably; after a crash between a change and its answer the change may stand alone, as its client
+was told nothing either.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem
+from countwheel.api.redaction import redacted
+from countwheel.auth.principal import Principal
+from countwheel.domain import ids
+from countwheel.store.audit_log import Entry
+
+MOST_CHARACTERS = 16_384
+"""Of what a resource was, and of what it became: more is left out, and said to be."""
+
+_READING = frozenset({"List", "Read", "ListVersions", "Audit", "Preview", "Simulate"})
+"""Verbs of actions that change nothing."""
+_FORBIDDEN = 403
+_ENTROPY_BYTES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """Who does what to which resource."""
+
+    principal: Principal
+    action: str
+    resource: str
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return self.action.partition(":")[2] not in _READING
+
+
+async def recorded(
+    api: ApiParts, request: Request, doing: Doing, answer: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Return the answer when what it says is on record. Raises what `answer` raises."""
+    try:
+        response = await answer()
+    except Problem as problem:
+        if problem.status == _FORBIDDEN:
+            await _record(api, request, doing, problem.status, None)
+        raise
+    if doing.changes:
+        await _record(api, request, doing, response.status_code, bytes(response.body))
+    return response
+
+
+async def note_before(
+    api: ApiParts,
+    request: Request,
+    principal: Principal,
+    show: Callable[[ApiParts, Request, Principal], Awaitable[Response]],
+) -> None:
+    """Keep how a resource stands before it is changed; nothing where there is none yet."""
+    try:
+        shown = await show(api, request, principal)
+    except Problem:
+        return
+    request.state.before = bytes(shown.body)
+
+
+async def _record(api: ApiParts, request: Request, doing: Doing, status: int, after: bytes | None) -> None:
+    principal = doing.principal
+    address = principal.context.source_ip
+    await api.audit_trail.write(
+        Entry(
+            entry_id=ids.job_id(api.clock.now(), api.chance.token_bytes(_ENTROPY_BYTES)),
+            tenant_id=principal.tenant_id,
+            principal=principal.name,
+            key_id=principal.key_id,
+            source_ip=None if address is None else str(address),
+            action=doing.action,
+            resource=doing.resource,
+            status=status,
+            request_id=UUID(request.state.request_id),
+            before=_kept(getattr(request.state, "before", None)),
+            after=_kept(after),
+        )
+    )
+
+
+def _kept(document: bytes | None) -> str | None:
+    if not document:
+        return None
+    text = json.dumps(redacted(json.loads(document)), ensure_ascii=False, separators=(",", ":"))
+    if len(text) > MOST_CHARACTERS:
+        return json.dumps({"left_out": f"{len(text)} characters are more than are kept here"})
+    return text

@@ -1,0 +1,41 @@
+"""What of a document may stand in the audit log: everything but what is, or may be, secret."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+HIDDEN = "[hidden]"
+
+_SECRET_MEMBERS = frozenset({"secret", "client_secret", "secret_access_key", "access_token", "value"})
+"""Shown once, or never, by the API itself."""
+
+_OPAQUE_MEMBERS = frozenset({"job_payload", "result", "progress"})
+"""Whatever clients put there: nobody knows whether a password is among it."""
+
+
+def redacted(document: object) -> object:
+    """Return a copy without secrets, payloads, values of headers, and queries of URLs: those may hold tokens."""
+    if isinstance(document, Mapping):
+        return {name: _member(str(name), value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [redacted(entry) for entry in document]
+    return document
+
+
+def _member(name: str, value: object) -> object:
+    if name in _OPAQUE_MEMBERS:
+        return HIDDEN
+    if name in _SECRET_MEMBERS and isinstance(value, str):
+        return HIDDEN
+    if name == "headers" and isinstance(value, Mapping):
+        return {header: redacted(said) if isinstance(said, Mapping) else HIDDEN for header, said in value.items()}
+    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
+        return _without_query(value)
+    return redacted(value)
+
+
+def _without_query(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return HIDDEN
+    return urlunsplit(parts._replace(query=HIDDEN if parts.query else "", fragment=""))
