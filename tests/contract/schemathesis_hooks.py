@@ -99,8 +99,6 @@ def _leave_out_what_must_exist(body) -> None:
     if not isinstance(body, dict):
         return
     body.pop("page_token", None)
-    for name in ("holder", "identities"):  # who is there, and which subject is nobody's yet
-        body.pop(name, None)
     exclude = body.get("exclude")
     if isinstance(exclude, dict) and exclude.pop("calendars", None) is not None:
         exclude.setdefault("weekdays", ["SUN"])

@@ -33,7 +33,7 @@ async def value(database: Database, statement: str, *parameters: object):
 
 
 async def test_partitions_are_made_a_week_ahead(node: Node) -> None:
-    """Yesterday, today and seven days ahead, for both tables; what is recorded now lands in today's."""
+    """Yesterday, today and seven days ahead, for each table; what is recorded now lands in today's."""
     today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
     for parent in partitions.PARENTS:
         expected = {partitions.name_of(parent, today + timedelta(days=offset)) for offset in range(-1, 8)}
@@ -64,6 +64,22 @@ async def test_days_past_the_retention_are_dropped_whole(node: Node) -> None:
     assert partitions.name_of("run_history", today - timedelta(days=retention + 1)) not in kept
     assert partitions.name_of("run_history", today - timedelta(days=retention + 40)) not in kept
     assert await value(node.database, "SELECT count(*) FROM run_history") == 2
+
+
+async def test_the_audit_log_has_a_retention_of_its_own(node: Node) -> None:
+    """A day that the ledger is too old for is kept, and goes at the audit log's own edge."""
+    settings = node.engine.pruner._context.settings
+    today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    days = [today - timedelta(days=age) for age in (settings.retention_days + 1, settings.audit_log_retention_days + 1)]
+    async with node.database.connection() as connection:
+        for day in days:
+            await connection.execute(
+                f"CREATE TABLE {partitions.name_of('audit_log', day)} PARTITION OF audit_log "
+                f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')".encode()
+            )
+    await node.engine.pruner.run_once()
+    kept = await names(node.database, "audit_log")
+    assert [partitions.name_of("audit_log", day) in kept for day in days] == [True, False]
 
 
 async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) -> None:

@@ -75,7 +75,7 @@ async def attach_policy(api: ApiParts, request: Request, principal: Principal) -
         if not await policies.read(connection, principal.tenant_id, name=name):
             raise not_found("policy")
         if not await policies.is_holder(connection, principal.tenant_id, holder):
-            raise InvalidError([Fault("#/holder", "there is no such client or principal")])
+            raise not_found("client or principal")
         await policies.attach(connection, principal.tenant_id, holder, name)
     return json_answer(await _read(api, principal, name), 200)
 
@@ -108,7 +108,7 @@ async def _held_by(api: ApiParts, principal: Principal, holder: str, body: Mappi
     """Return the rights of somebody. A client has its scopes, unless some of them are asked about."""
     async with api.database.connection() as connection:
         if not await policies.is_holder(connection, principal.tenant_id, holder):
-            raise InvalidError([Fault("#/holder", "there is no such client or principal")])
+            raise not_found("client or principal")
         attached = read_stored(await policies.of_holder(connection, principal.tenant_id, holder))
         if not holder.startswith(_CLIENT) or "scopes" in body:
             return attached

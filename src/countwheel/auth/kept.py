@@ -46,9 +46,14 @@ class Kept(Generic[_Key, _Value]):
         asked = self._asked.get(key)
         if asked is None:
             asked = self._asked[key] = asyncio.create_task(self._ask(key))
-            asked.add_done_callback(lambda _: self._asked.pop(key, None))
+            asked.add_done_callback(lambda task: self._forget(key, task))
         # Shielded: whoever asked first may go away, and the others still want to know.
         return await asyncio.shield(asked)
+
+    def _forget(self, key: _Key, task: asyncio.Task[_Value]) -> None:
+        self._asked.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone away: then nobody else takes it
 
     async def _ask(self, key: _Key) -> _Value:
         # From before the look-up: what it reads may be taken away while its answer is on the way.
