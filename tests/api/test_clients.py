@@ -59,6 +59,20 @@ async def test_a_revoked_clients_token_opens_nothing_within_five_seconds(node: N
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
 
 
+async def test_nobody_revokes_itself(node: Node) -> None:
+    """409: the last administrator would lock everybody out."""
+    api = await node.client()
+    (me,) = {entry["principal"] for entry in await _own_entries(node, api)}
+    assert (await api.call("DELETE", f"/v1/{me}")).status == 409
+    assert (await node.api.call("DELETE", f"/v1/{me}")).status == 204
+
+
+async def _own_entries(node: Node, api: Api) -> list[dict[str, Any]]:
+    """Return what is on record of a client: one change."""
+    assert (await api.call("PUT", "/v1/calendars/mine", {})).status == 201
+    return (await node.api.call("GET", "/v1/audit-log?resource=calendars/mine")).json["items"]
+
+
 async def test_what_is_wrong_with_a_client_is_said(node: Node) -> None:
     """E2: an unknown scope, a name of strange characters."""
     answer = await node.api.call("POST", "/v1/clients", {"name": "a b", "scopes": ["everything"]})

@@ -21,6 +21,8 @@ async def list_entries(api: ApiParts, request: Request, principal: Principal) ->
     """Latest first, by who, what, on which resource, and when."""
     parameters = Parameters(request, *_FILTERS, "page_size", "page_token")
     page = parameters.page()
+    for name in ("principal", "action", "resource"):
+        parameters.shaped(name, api.contract, "AuditText")
     narrow = EntryFilter(
         principal=parameters.text("principal"),
         action=parameters.text("action"),

@@ -10,6 +10,7 @@ from countwheel.api.body import read_json
 from countwheel.api.jobs import not_found
 from countwheel.api.parameters import Parameters, path_name
 from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem
 from countwheel.api.views import timestamp
 from countwheel.auth.clients import hash_secret, new_client_id, new_client_secret
 from countwheel.auth.principal import Principal
@@ -60,8 +61,11 @@ async def rotate_client(api: ApiParts, request: Request, principal: Principal) -
 async def revoke_client(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`DELETE /v1/clients/{clientId}`: for good. Tokens that it has open nothing within five seconds."""
     Parameters(request)
+    client_id = _client_id(api, request)
+    if principal.name == f"clients/{client_id}":
+        raise Problem(409, "conflict", detail="this is who asks: revoke it with another client, lest nobody is left")
     async with api.database.connection() as connection:
-        if not await clients.revoke(connection, principal.tenant_id, _client_id(api, request)):
+        if not await clients.revoke(connection, principal.tenant_id, client_id):
             raise not_found("client")
     return Response(status_code=204)
 
