@@ -55,6 +55,7 @@ def faults_of(condition: Any) -> dict[str, str]:
         ("NotIpAddress", IP, ["203.0.113.0/24", "::/0"], [context("10.1.2.3")], [context(), context("::1")]),
         ("NotIpAddress", IP, ["203.0.113.0/24"], [context("2001:db8::7")], [context("::ffff:203.0.113.7")]),
         ("DateGreaterThan", TIME, ["2026-11-25T13:00:00+01:00"], [context(late=0.001)], [context(), context(late=-1)]),
+        ("DateGreaterThan", TIME, ["2026-11-25T12:00:00Z", "2027-01-01T00:00:00Z"], [context(late=1)], [context()]),
         ("DateLessThan", TIME, ["2026-11-25T12:00:00Z"], [context(late=-0.001)], [context(), context(late=1)]),
         ("DateLessThan", TIME, ["2026-11-25T12:00:00Z", "2027-01-01T00:00:00Z"], [context(late=1)], []),
     ],

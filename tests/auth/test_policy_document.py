@@ -195,9 +195,12 @@ def test_a7_a_document_has_limits() -> None:
 
 def test_a7_a_document_is_no_larger_than_16_kib() -> None:
     """A7: as JSON without spaces, in bytes of UTF-8."""
-    values = ["x" * 500] * 32
-    whole = document(statement(Condition={"StringEquals": {"countwheel:PrincipalId": values}}))
-    values.append("x" * (MAX_DOCUMENT_BYTES - len(json.dumps(whole, separators=(",", ":"))) - len(',""')))
-    assert not faults_of(whole)
-    values[-1] = values[-1][:-1] + "é"
-    assert list(faults_of(whole)) == ["#"]
+
+    def with_text(text: str) -> dict[str, Any]:
+        values = ["x" * 500] * 32 + [text]
+        return document(statement(Condition={"StringEquals": {"countwheel:PrincipalId": values}}))
+
+    room = MAX_DOCUMENT_BYTES - len(json.dumps(with_text(""), separators=(",", ":")))
+    for text in ("x" * room, "x" * (room - 2) + "é"):
+        assert not faults_of(with_text(text))
+        assert list(faults_of(with_text(text + "x"))) == ["#"]
