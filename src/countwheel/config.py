@@ -47,6 +47,10 @@ class Settings:
     allow_http_targets: bool = False
     require_idempotency_key: bool = False
     max_body_bytes: int = 1_048_576
+    max_connections: int = 4_096
+    """Of clients, at once, to one node."""
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
     busy_minute_runs: int = 1_000
     """A job whose first run is in a minute with so many runs of its tenant is created with a warning."""
     concurrency: int = 512
@@ -140,12 +144,18 @@ _WHOLE_NUMBERS = {
     "listener_fd": (3, 1_048_576),
     "retention_days": (1, 3_650),
     "max_body_bytes": (1_024, 64 * 1_048_576),
+    "max_connections": (1, 1_000_000),
     "concurrency": (1, 10_000),
     "database_connections": (2, 100),
     "busy_minute_runs": (1, 1_000_000),
     "token_lifetime_seconds": (60, 86_400),
 }
-_SECONDS = {"lease_seconds": (3.0, 600.0), "stop_grace_seconds": (0.0, 3_600.0)}
+_SECONDS = {
+    "lease_seconds": (3.0, 600.0),
+    "stop_grace_seconds": (0.0, 3_600.0),
+    "head_seconds": (1.0, 600.0),
+    "body_seconds": (1.0, 3_600.0),
+}
 _SWITCHES = {"allow_http_targets", "require_idempotency_key"}
 _CHOICES = {"log_format": ("text", "json"), "log_level": ("debug", "info", "warning", "error")}
 

@@ -24,6 +24,7 @@ from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import load_contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
+from countwheel.api.protocol import ConnectionLimits
 from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.auth import bootstrap
 from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
@@ -356,7 +357,7 @@ async def server(
                 development=owns_database,
             ),
         )
-        http = HttpServer(build_app(parts, health_only="api" not in roles), listener)
+        http = HttpServer(build_app(parts, health_only="api" not in roles), listener, _limits(settings))
         await engine.start()
         try:
             async with http:
@@ -366,6 +367,10 @@ async def server(
                     await engine.stop()
         finally:
             await sender.close()
+
+
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(settings.max_connections, settings.head_seconds, settings.body_seconds)
 
 
 def _guard(settings: Settings, listener: socket.socket, *, development: bool) -> Guard:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import socket
 from collections.abc import Iterator
 from types import TracebackType
@@ -10,9 +9,8 @@ from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from countwheel.api.problems import MEDIA_TYPE, of_status
+from countwheel.api.protocol import ConnectionLimits, LimitedProtocol
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
@@ -22,30 +20,27 @@ _DRAINED_SECONDS = 0.002
 _KEEP_ALIVE_SECONDS = 75
 
 
-class ProblemProtocol(HttpToolsProtocol):
-    """Answers what is not HTTP with a problem document, too (criterion E1)."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer and close."""
-        document = of_status(400, msg).document("00000000-0000-0000-0000-000000000000")
-        body = json.dumps(document).encode()
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
-
-
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits) -> None:
         super().__init__(config)
+        self._limits = limits
         self.stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the composition root: the engine and the database stop with us, in order."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections, each with a protocol of ours."""
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(self._protocol, sock=listening, backlog=BACKLOG) for listening in sockets or ()
+        ]
+        self.started = True
+
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(self.config, self.server_state, self._limits)
 
     async def main_loop(self) -> None:
         """Do what is to be done every tenth of a second, until told to stop; a stop is not waited for till the next."""
@@ -77,12 +72,11 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an application from `__aenter__` to `__aexit__`."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, limits: ConnectionLimits) -> None:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=ProblemProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -93,7 +87,8 @@ class HttpServer:
                 backlog=BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
-            )
+            ),
+            limits,
         )
         self._task: asyncio.Task[None] | None = None
 
