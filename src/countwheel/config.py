@@ -20,6 +20,7 @@ _SECRET_KEY_BYTES = 32
 _SECRET_KEY_FILE = "secret_key_file"  # noqa: S105 (a setting's name)
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_ORIGIN_PATTERN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::\d{{1,5}})?", re.ASCII)
 
 
 class SettingError(ValueError):
@@ -49,6 +50,7 @@ class Settings:
     max_body_bytes: int = 1_048_576
     max_connections: int = 4_096
     """Of clients, at once, to one node."""
+    cors_origins: tuple[str, ...] = ()
     head_seconds: float = 10.0
     body_seconds: float = 30.0
     busy_minute_runs: int = 1_000
@@ -134,6 +136,8 @@ def _convert(name: str, text: str) -> object:
         return _networks(variable, text)
     if name in {"allowed_hosts", "denied_hosts"}:
         return _hosts(variable, text)
+    if name == "cors_origins":
+        return _origins(variable, text)
     if name == "secret_key":
         return _secret_key(variable, text)
     return text.rstrip("/") if name == "public_url" else text
@@ -208,6 +212,18 @@ def _hosts(variable: str, text: str) -> tuple[str, ...]:
                 f"{variable}: {host!r} is not a host; give names with commas between, like a.example.com,*.example.org"
             )
     return tuple(hosts)
+
+
+def _origins(variable: str, text: str) -> tuple[str, ...]:
+    """Return origins as browsers write them (RFC 6454, section 6.2): `*` is none, and no page is let in unnamed."""
+    origins = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for origin in origins:
+        if _ORIGIN_PATTERN.fullmatch(origin) is None:
+            raise SettingError(
+                f"{variable}: {origin!r} is not an origin; give scheme and host, with commas between, "
+                "like https://app.example.com,http://localhost:3000"
+            )
+    return origins
 
 
 def _plain_host(text: str) -> str:

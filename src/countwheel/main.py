@@ -354,6 +354,7 @@ async def server(
                 max_body_bytes=settings.max_body_bytes,
                 require_idempotency_key=settings.require_idempotency_key,
                 cancel_wait_seconds=settings.lease_seconds + 5.0,
+                cors_origins=settings.cors_origins,
                 development=owns_database,
             ),
         )

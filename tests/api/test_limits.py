@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
-from countwheel.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, ConnectionLimits
+from countwheel.api.protocol import MAX_HEADERS, MAX_TARGET_BYTES, ConnectionLimits
 from countwheel.api.server import HttpServer
 from countwheel.config import SettingError, read_settings
 from harness import Node, eventually

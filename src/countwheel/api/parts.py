@@ -22,6 +22,8 @@ class ApiSettings:
     require_idempotency_key: bool = False
     cancel_wait_seconds: float = 10.0
     """How long a cancel waits for the node that holds the run; longer than a lease, so that a dead one is outlived."""
+    cors_origins: tuple[str, ...] = ()
+    """Whose pages may call the API from a browser."""
     development: bool = False
 
 

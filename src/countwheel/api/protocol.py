@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from countwheel.api.headers import SECURITY_HEADERS
 from countwheel.api.problems import MEDIA_TYPE, Problem, of_status
 
 MAX_HEAD_BYTES = 65_536
@@ -214,10 +215,10 @@ def _on_the_wire(problem: Problem) -> bytes:
     document: dict[str, Any] = problem.document(_NO_REQUEST)
     body = json.dumps(document).encode()
     headers = {
+        **SECURITY_HEADERS,
         **problem.headers,
         "Content-Type": MEDIA_TYPE,
         "Content-Length": str(len(body)),
-        "Cache-Control": "no-store",
         "Connection": "close",
     }
     lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
