@@ -36,7 +36,10 @@ class Settings:
     data_dir: Path = Path("./.countwheel")
     database_url: str = ""
     public_url: str = ""
-    """The issuer of our tokens; by default http://HOST:PORT."""
+    """The issuer of our tokens; by default where this server is reached."""
+    tls_cert_file: Path | None = None
+    """PEM, with its chain; read again when it changes."""
+    tls_key_file: Path | None = None
     audience: str = "countwheel"
     pg_bin: Path | None = None
     secret_key: bytes = b""
@@ -71,7 +74,7 @@ class Settings:
     def url(self) -> str:
         """Where this server is reached."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
 
     @property
     def issuer_url(self) -> str:
@@ -94,6 +97,8 @@ def read_settings(environment: Mapping[str, str], *, development: bool) -> Setti
         given["secret_key"] = _read_secret_key(key_file, given.get("secret_key", ""))
     if development:
         given = {"allowed_networks": _LOOPBACK, "allow_http_targets": "true"} | given
+    if bool(given.get("tls_cert_file")) != bool(given.get("tls_key_file")):
+        raise SettingError(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: give both, or none")
     known = {entry.name for entry in fields(Settings)} - {"unknown"}
     values = {name: _convert(name, text) for name, text in given.items() if name in known}
     return Settings(**values, unknown=tuple(sorted(set(given) - known)))  # type: ignore[arg-type] # by name, checked above
@@ -130,7 +135,7 @@ def _convert(name: str, text: str) -> object:
         return _switch(variable, text)
     if name in _CHOICES:
         return _choice(variable, text, _CHOICES[name])
-    if name in {"data_dir", "pg_bin"}:
+    if name in {"data_dir", "pg_bin", "tls_cert_file", "tls_key_file"}:
         return Path(text).expanduser() if text else None
     if name in {"allowed_networks", "denied_networks"}:
         return _networks(variable, text)

@@ -26,6 +26,7 @@ from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
 from countwheel.api.protocol import ConnectionLimits
 from countwheel.api.server import BACKLOG, HttpServer
+from countwheel.api.tls import ServerTls, TlsError
 from countwheel.auth import bootstrap
 from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.auth.issuer import Issuer
@@ -48,6 +49,7 @@ from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
 from countwheel.greeting import greet
 from countwheel.logs import configure_logging
+from countwheel.port import CannotListenError, listen, server_tls
 from countwheel.store import access, audit, migrate
 from countwheel.store.audit import FoundOfJob, Question
 from countwheel.store.database import Database, DatabaseUnavailableError
@@ -124,7 +126,7 @@ def _run(command: Callable[[Settings], Awaitable[int]], *, development: bool) ->
             return runner.run(_awaited(command(settings)))
     except (
         SettingError, CannotStartError, DataDirectoryInUseError, EmbeddedPostgresError, DatabaseUnavailableError,
-        WrongSecretKeyError, CredentialsError,
+        WrongSecretKeyError, CredentialsError, CannotListenError, TlsError,
     ) as error:  # fmt: skip
         print(f"countwheel: {error}", file=sys.stderr)  # noqa: T201 (the terminal is where this belongs)
         return 1
@@ -138,7 +140,8 @@ async def _awaited(result: Awaitable[int]) -> int:
 
 async def _dev(settings: Settings, *, demo: bool) -> int:
     data_dir = settings.data_dir.absolute()
-    listener = _listen(settings)
+    tls = server_tls(settings)
+    listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener), DataDirectoryLock(data_dir):
         sealer = Sealer(settings.secret_key or _kept_secret_key(data_dir), SystemChance())
@@ -150,7 +153,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
                 for step in await migrate.apply_migrations(connection):
                     _log.info("schema migrated", step=step.name)
             credentials = await _dev_client(settings, database, sealer, data_dir)
-            async with server(settings, database, sealer, listener, owns_database=True) as http:
+            async with server(settings, database, sealer, listener, owns_database=True, tls=tls) as http:
                 _keep_what_is_there()
                 greet(settings.url, data_dir)
                 demonstration = asyncio.create_task(schedule_demo(credentials, SystemClock())) if demo else None
@@ -173,26 +176,36 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
             "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
             "make a key with `openssl rand -base64 32` and keep it safe"
         )
-    listener = _listen(settings)
+    tls = server_tls(settings)
+    listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener):
         async with _database(settings.database_url, "engine", settings.database_connections) as database:
             await _require_current_schema(database)
             if workers == 1:
-                await _serve_here(settings, database, listener, roles, stop)
+                await _serve_here(settings, database, listener, stop, tls=tls, roles=roles)
                 return 0
         listener.listen(BACKLOG)
         plan = worker_plan(roles, settings.stop_grace_seconds + _WORKER_STOP_SECONDS)
         _log.info("serving", url=settings.url, workers=workers)
-        return await Workers(workers, plan, listener, SystemClock()).run(stop)
+        keeper = Workers(workers, plan, listener, SystemClock())
+        if tls is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keeper.hang_up)
+        return await keeper.run(stop)
 
 
 async def _serve_here(
-    settings: Settings, database: Database, listener: socket.socket, roles: Sequence[str], stop: asyncio.Event
+    settings: Settings,
+    database: Database,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    tls: ServerTls | None,
+    roles: Sequence[str],
 ) -> None:
     sealer = Sealer(settings.secret_key, SystemChance())
     watching = asyncio.create_task(_stop_with_supervisor(stop)) if settings.listener_fd else None
-    async with server(settings, database, sealer, listener, owns_database=False, roles=roles) as http:
+    async with server(settings, database, sealer, listener, owns_database=False, tls=tls, roles=roles) as http:
         _keep_what_is_there()
         _log.info("serving", url=settings.url, roles=list(roles))
         await _until_stopped(stop, http)
@@ -312,6 +325,7 @@ async def server(
     listener: socket.socket,
     *,
     owns_database: bool,
+    tls: ServerTls | None = None,
     roles: Sequence[str] = ROLES,
     on_engine: Callable[[Engine], None] = lambda _: None,
 ) -> AsyncIterator[HttpServer]:
@@ -358,7 +372,9 @@ async def server(
                 development=owns_database,
             ),
         )
-        http = HttpServer(build_app(parts, health_only="api" not in roles), listener, _limits(settings))
+        app = build_app(parts, health_only="api" not in roles)
+        limits = ConnectionLimits(settings.max_connections, settings.head_seconds, settings.body_seconds)
+        http = HttpServer(app, listener, limits, tls)
         await engine.start()
         try:
             async with http:
@@ -368,10 +384,6 @@ async def server(
                     await engine.stop()
         finally:
             await sender.close()
-
-
-def _limits(settings: Settings) -> ConnectionLimits:
-    return ConnectionLimits(settings.max_connections, settings.head_seconds, settings.body_seconds)
 
 
 def _guard(settings: Settings, listener: socket.socket, *, development: bool) -> Guard:
@@ -452,24 +464,6 @@ async def _known_client(database: Database, data_dir: Path) -> tuple[str, str] |
 
 def _kept_secret_key(data_dir: Path) -> bytes:
     return base64.b64decode(keep(data_dir / "secret.key", base64.b64encode(SystemChance().token_bytes(KEY_BYTES))))
-
-
-def _listen(settings: Settings) -> socket.socket:
-    if settings.listener_fd:
-        return socket.socket(fileno=settings.listener_fd)
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise CannotStartError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
-            "stop what is there, or set COUNTWHEEL_PORT to another port"
-        ) from error
-    listener.set_inheritable(False)
-    return listener
 
 
 def _stop_signal() -> asyncio.Event:

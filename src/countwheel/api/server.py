@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from countwheel.api.protocol import ConnectionLimits, LimitedProtocol
+from countwheel.api.tls import ServerTls
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
@@ -18,12 +20,15 @@ _STOP_SECONDS = 10
 _TICK_SECONDS = 0.1
 _DRAINED_SECONDS = 0.002
 _KEEP_ALIVE_SECONDS = 75
+_GOODBYE_SECONDS = 2
+"""How long a client may take to end its side of a TLS connection."""
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits) -> None:
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
         self._limits = limits
+        self._tls = tls
         self.stopping = asyncio.Event()
 
     @contextlib.contextmanager
@@ -35,7 +40,16 @@ class _Server(uvicorn.Server):
         """Take connections, each with a protocol of ours."""
         loop = asyncio.get_running_loop()
         self.servers = [
-            await loop.create_server(self._protocol, sock=listening, backlog=BACKLOG) for listening in sockets or ()
+            await loop.create_server(
+                self._protocol,
+                sock=listening,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                # Before its handshake a connection is not one of those that are counted.
+                ssl_handshake_timeout=self._limits.head_seconds if self._tls is not None else None,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS if self._tls is not None else None,
+            )
+            for listening in sockets or ()
         ]
         self.started = True
 
@@ -72,7 +86,9 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an application from `__aenter__` to `__aexit__`."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, limits: ConnectionLimits, tls: ServerTls | None = None
+    ) -> None:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
@@ -89,7 +105,10 @@ class HttpServer:
                 timeout_graceful_shutdown=_STOP_SECONDS,
             ),
             limits,
+            tls.context if tls is not None else None,
         )
+        self._tls = tls
+        self._watching: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -104,12 +123,16 @@ class HttpServer:
                 self._task.result()
                 raise RuntimeError("the HTTP server ended before it had started")
             await asyncio.sleep(0)  # noqa: TID251 (gives way; uvicorn has no event for this)
+        if self._tls is not None:
+            self._watching = asyncio.create_task(self._tls.watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop taking connections, wait for the requests under way, and return."""
+        if self._watching is not None:
+            self._watching.cancel()
         self._server.should_exit = True
         self._server.stopping.set()
         if self._task is not None:
