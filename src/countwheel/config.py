@@ -54,6 +54,8 @@ class Settings:
     max_connections: int = 4_096
     """Of clients, at once, to one node."""
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     head_seconds: float = 10.0
     body_seconds: float = 30.0
     busy_minute_runs: int = 1_000
@@ -137,7 +139,7 @@ def _convert(name: str, text: str) -> object:
         return _choice(variable, text, _CHOICES[name])
     if name in {"data_dir", "pg_bin", "tls_cert_file", "tls_key_file"}:
         return Path(text).expanduser() if text else None
-    if name in {"allowed_networks", "denied_networks"}:
+    if name in {"allowed_networks", "denied_networks", "trusted_proxies"}:
         return _networks(variable, text)
     if name in {"allowed_hosts", "denied_hosts"}:
         return _hosts(variable, text)

@@ -369,6 +369,7 @@ async def server(
                 require_idempotency_key=settings.require_idempotency_key,
                 cancel_wait_seconds=settings.lease_seconds + 5.0,
                 cors_origins=settings.cors_origins,
+                trusted_proxies=settings.trusted_proxies,
                 development=owns_database,
             ),
         )

@@ -1,6 +1,7 @@
 """What the API is made with. The composition root chooses each."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
 from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
@@ -24,6 +25,7 @@ class ApiSettings:
     """How long a cancel waits for the node that holds the run; longer than a lease, so that a dead one is outlived."""
     cors_origins: tuple[str, ...] = ()
     """Whose pages may call the API from a browser."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     development: bool = False
 
 

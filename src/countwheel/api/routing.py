@@ -15,6 +15,7 @@ from countwheel.api.headers import complete
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body, of_status
 from countwheel.api.security import Caller, accepts_json, authenticate, authenticate_caller
+from countwheel.api.source import is_secure
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import InvalidError
 from countwheel.store.database import DatabaseUnavailableError, RefusedRowError
@@ -124,7 +125,7 @@ async def answered(api: ApiParts, request: Request, answer: Callable[[Request], 
         _log.exception("request failed", request_id=request_id, method=request.method, path=request.url.path)
         detail = "the fault is ours; it is in the server's log under the id in `instance`"
         response = Problem(500, "internal-error", detail=detail).answer(request_id)
-    complete(response.headers, request_id, secure=request.scope["scheme"] == "https")
+    complete(response.headers, request_id, secure=is_secure(request.scope, api.settings.trusted_proxies))
     return response
 
 
