@@ -9,6 +9,7 @@ from countwheel.api.creator import JobCreator
 from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
+from countwheel.auth.slowdown import SlowDown
 from countwheel.clock import Chance, Clock
 from countwheel.domain.target import TargetRefusal
 from countwheel.store.database import Database
@@ -44,4 +45,5 @@ class ApiParts:
     callbacks: CallbackTokens
     creator: JobCreator
     busy: BusyMinutes
+    slow_down: SlowDown = field(default_factory=SlowDown)
     settings: ApiSettings = field(default_factory=ApiSettings)

@@ -28,6 +28,7 @@ TITLES: Mapping[str, str] = {
     "request-timeout": "The request took too long to come",
     "target-too-long": "The path is too long",
     "headers-too-large": "The headers are too large",
+    "too-many-requests": "Too many requests",
     "body-too-large": "The body is too large",
     "unsupported-media-type": "Not a media type that is read here",
     "invalid-token-request": "The token request is not valid",
@@ -58,6 +59,8 @@ EXPLANATIONS: Mapping[str, str] = {
     "COUNTWHEEL_BODY_SECONDS. Send it again, with the same Idempotency-Key.",
     "target-too-long": "The path with its query is over what is read here. `detail` says how much that is.",
     "headers-too-large": "There are more headers, or longer ones, than are read here. `detail` says how many may be.",
+    "too-many-requests": "Whoever asks too much, or fails too often to prove who he is, has to wait: Retry-After says "
+    "how long, `detail` says why.",
     "body-too-large": "The body is over the limit of this server (COUNTWHEEL_MAX_BODY_BYTES).",
     "unsupported-media-type": "Send Content-Type: application/json, in UTF-8.",
     "invalid-token-request": "RFC 6749, section 5.2: `error` has its code.",
@@ -77,6 +80,7 @@ _KINDS: Mapping[int, str] = {
     408: "request-timeout",
     413: "body-too-large",
     414: "target-too-long",
+    429: "too-many-requests",
     431: "headers-too-large",
 }
 
