@@ -34,7 +34,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     data_dir: Path = Path("./.countwheel")
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     public_url: str = ""
     """The issuer of our tokens; by default where this server is reached."""
     tls_cert_file: Path | None = None
@@ -42,7 +42,11 @@ class Settings:
     tls_key_file: Path | None = None
     audience: str = "countwheel"
     pg_bin: Path | None = None
-    secret_key: bytes = b""
+    secret_key: bytes = field(default=b"", repr=False)
+    secret_key_file: Path | None = None
+    """Where the key was read from, if it was read from a file."""
+    config: Path | None = None
+    """The file that other settings were read from."""
     retention_days: int = 30
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     denied_networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -93,9 +97,9 @@ def read_settings(environment: Mapping[str, str], *, development: bool) -> Setti
     given |= {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environment.items()
-        if name.startswith(PREFIX) and name not in {f"{PREFIX}CONFIG", f"{PREFIX}URL"}
+        if name.startswith(PREFIX) and name != f"{PREFIX}URL"
     }
-    if key_file := given.pop(_SECRET_KEY_FILE, ""):
+    if key_file := given.get(_SECRET_KEY_FILE, ""):
         given["secret_key"] = _read_secret_key(key_file, given.get("secret_key", ""))
     if development:
         given = {"allowed_networks": _LOOPBACK, "allow_http_targets": "true"} | given
@@ -137,7 +141,7 @@ def _convert(name: str, text: str) -> object:
         return _switch(variable, text)
     if name in _CHOICES:
         return _choice(variable, text, _CHOICES[name])
-    if name in {"data_dir", "pg_bin", "tls_cert_file", "tls_key_file"}:
+    if name in _PATHS:
         return Path(text).expanduser() if text else None
     if name in {"allowed_networks", "denied_networks", "trusted_proxies"}:
         return _networks(variable, text)
@@ -167,6 +171,7 @@ _SECONDS = {
     "head_seconds": (1.0, 600.0),
     "body_seconds": (1.0, 3_600.0),
 }
+_PATHS = {"config", "data_dir", "pg_bin", _SECRET_KEY_FILE, "tls_cert_file", "tls_key_file"}
 _SWITCHES = {"allow_http_targets", "require_idempotency_key"}
 _CHOICES = {"log_format": ("text", "json"), "log_level": ("debug", "info", "warning", "error")}
 

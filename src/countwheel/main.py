@@ -38,17 +38,18 @@ from countwheel.config import SettingError, Settings
 from countwheel.delivery.guard import Guard, Hosts
 from countwheel.delivery.sender import HttpSender, Sender
 from countwheel.demo import schedule_demo
+from countwheel.doctor.examine import DoctorReport, examine
 from countwheel.domain.audit import Scope
 from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
 from countwheel.embedded.private_file import keep
 from countwheel.embedded.running import dsn_of_running
-from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
 from countwheel.greeting import greet
 from countwheel.logs import configure_logging
+from countwheel.own_postgres import own_postgres
 from countwheel.port import CannotListenError, listen, server_tls
 from countwheel.store import access, audit, migrate
 from countwheel.store.audit import FoundOfJob, Question
@@ -63,6 +64,7 @@ _log = structlog.get_logger("countwheel")
 ROLES = ("api", ENGINE)
 """What a node can do: answer the API, and call targets."""
 
+_CANNOT_EXAMINE = 2
 _API_CONNECTIONS = 4
 _WORKER_STOP_SECONDS = 30.0
 """How much longer than its calls under way a worker may take to stop."""
@@ -110,6 +112,12 @@ def run_audit(
     )
 
 
+def run_doctor(report: DoctorReport) -> int:
+    """Run `countwheel doctor` and return its exit code."""
+    code = _run(lambda settings: _doctor(settings, report), development=False)
+    return code if report.is_complete else _CANNOT_EXAMINE
+
+
 def run_status() -> int:
     """Run `countwheel db status` and return its exit code."""
     return _run(_status, development=False)
@@ -146,7 +154,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
     with contextlib.closing(listener), DataDirectoryLock(data_dir):
         sealer = Sealer(settings.secret_key or _kept_secret_key(data_dir), SystemChance())
         async with (
-            _postgres(settings, data_dir) as dsn,
+            own_postgres(settings, data_dir) as dsn,
             _database(dsn, "engine", settings.database_connections) as database,
         ):
             async with database.connection() as connection:
@@ -259,6 +267,11 @@ async def _audit(
     return report.end(start, end)
 
 
+async def _doctor(settings: Settings, report: DoctorReport) -> int:
+    dsn = settings.database_url or dsn_of_running(settings.data_dir.absolute())
+    return report.show(await examine(settings, dsn, SystemClock(), default_sslmode=os.environ.get("PGSSLMODE", "")))
+
+
 async def _migrate(settings: Settings) -> int:
     async with _database(_required_url(settings), "db", 1) as database, database.connection() as connection:
         applied = await migrate.apply_migrations(connection)
@@ -284,27 +297,6 @@ def _required_url(settings: Settings) -> str:
     if not settings.database_url:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL")
     return settings.database_url
-
-
-@asynccontextmanager
-async def _postgres(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
-    """Run the embedded PostgreSQL, restarted if it dies, and stop it last of all."""
-    postgres = EmbeddedPostgres(
-        data_dir,
-        SystemClock(),
-        bin_override=settings.pg_bin,
-        progress=lambda line: print(line, file=sys.stderr),  # noqa: T201 (progress on the terminal)
-    )
-    try:
-        dsn = await postgres.start()
-        supervisor = asyncio.create_task(postgres.supervise())
-        try:
-            yield dsn
-        finally:
-            supervisor.cancel()
-            await asyncio.gather(supervisor, return_exceptions=True)
-    finally:
-        await postgres.stop()
 
 
 @asynccontextmanager

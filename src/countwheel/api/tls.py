@@ -86,6 +86,12 @@ class ServerTls:
         return tuple(found)
 
 
+def read_expiry(certificate: Path, key: Path) -> datetime:
+    """Return until when a pair is good. Raises `TlsError` where it cannot be used at all."""
+    _check_pair(certificate, key)
+    return _first(certificate).not_valid_after_utc
+
+
 def _new_context() -> ssl.SSLContext:
     """Return a context with the ciphers of the ssl module, TLS 1.2 and newer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -118,10 +124,15 @@ def _no_password() -> str:
 
 
 def _fault_of_dates(certificate: Path, now: datetime) -> str | None:
-    """Return what is wrong with the dates of the certificate (the first one of the file)."""
-    found = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    """Return what is wrong with the dates of the certificate."""
+    found = _first(certificate)
     if found.not_valid_after_utc < now:
         return f"{certificate} has expired ({found.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ})"
     if found.not_valid_before_utc > now:
         return f"{certificate} is not valid yet ({found.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ})"
     return None
+
+
+def _first(certificate: Path) -> x509.Certificate:
+    """Return the certificate that is shown; the rest of the file is its chain."""
+    return x509.load_pem_x509_certificates(certificate.read_bytes())[0]
