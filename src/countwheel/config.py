@@ -20,6 +20,7 @@ _SECRET_KEY_BYTES = 32
 _SECRET_KEY_FILE = "secret_key_file"  # noqa: S105 (a setting's name)
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_ORIGIN_PATTERN = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::\d{{1,5}})?", re.ASCII)
 
 
 class SettingError(ValueError):
@@ -33,12 +34,19 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     data_dir: Path = Path("./.countwheel")
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     public_url: str = ""
-    """The issuer of our tokens; by default http://HOST:PORT."""
+    """The issuer of our tokens; by default where this server is reached."""
+    tls_cert_file: Path | None = None
+    """PEM, with its chain; read again when it changes."""
+    tls_key_file: Path | None = None
     audience: str = "countwheel"
     pg_bin: Path | None = None
-    secret_key: bytes = b""
+    secret_key: bytes = field(default=b"", repr=False)
+    secret_key_file: Path | None = None
+    """Where the key was read from, if it was read from a file."""
+    config: Path | None = None
+    """The file that other settings were read from."""
     retention_days: int = 30
     audit_log_retention_days: int = 400
     """A year, and the time to look at it."""
@@ -49,6 +57,13 @@ class Settings:
     allow_http_targets: bool = False
     require_idempotency_key: bool = False
     max_body_bytes: int = 1_048_576
+    max_connections: int = 4_096
+    """Of clients, at once, to one node."""
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
     busy_minute_runs: int = 1_000
     """A job whose first run is in a minute with so many runs of its tenant is created with a warning."""
     concurrency: int = 512
@@ -67,7 +82,7 @@ class Settings:
     def url(self) -> str:
         """Where this server is reached."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self.tls_cert_file else 'http'}://{host}:{self.port}"
 
     @property
     def issuer_url(self) -> str:
@@ -84,12 +99,14 @@ def read_settings(environment: Mapping[str, str], *, development: bool) -> Setti
     given |= {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environment.items()
-        if name.startswith(PREFIX) and name not in {f"{PREFIX}CONFIG", f"{PREFIX}URL"}
+        if name.startswith(PREFIX) and name != f"{PREFIX}URL"
     }
-    if key_file := given.pop(_SECRET_KEY_FILE, ""):
+    if key_file := given.get(_SECRET_KEY_FILE, ""):
         given["secret_key"] = _read_secret_key(key_file, given.get("secret_key", ""))
     if development:
         given = {"allowed_networks": _LOOPBACK, "allow_http_targets": "true"} | given
+    if bool(given.get("tls_cert_file")) != bool(given.get("tls_key_file")):
+        raise SettingError(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: give both, or none")
     known = {entry.name for entry in fields(Settings)} - {"unknown"}
     values = {name: _convert(name, text) for name, text in given.items() if name in known}
     return Settings(**values, unknown=tuple(sorted(set(given) - known)))  # type: ignore[arg-type] # by name, checked above
@@ -126,12 +143,14 @@ def _convert(name: str, text: str) -> object:
         return _switch(variable, text)
     if name in _CHOICES:
         return _choice(variable, text, _CHOICES[name])
-    if name in {"data_dir", "pg_bin"}:
+    if name in _PATHS:
         return Path(text).expanduser() if text else None
-    if name in {"allowed_networks", "denied_networks"}:
+    if name in {"allowed_networks", "denied_networks", "trusted_proxies"}:
         return _networks(variable, text)
     if name in {"allowed_hosts", "denied_hosts"}:
         return _hosts(variable, text)
+    if name == "cors_origins":
+        return _origins(variable, text)
     if name == "secret_key":
         return _secret_key(variable, text)
     return text.rstrip("/") if name == "public_url" else text
@@ -143,12 +162,19 @@ _WHOLE_NUMBERS = {
     "retention_days": (1, 3_650),
     "audit_log_retention_days": (1, 36_500),
     "max_body_bytes": (1_024, 64 * 1_048_576),
+    "max_connections": (1, 1_000_000),
     "concurrency": (1, 10_000),
     "database_connections": (2, 100),
     "busy_minute_runs": (1, 1_000_000),
     "token_lifetime_seconds": (60, 86_400),
 }
-_SECONDS = {"lease_seconds": (3.0, 600.0), "stop_grace_seconds": (0.0, 3_600.0)}
+_SECONDS = {
+    "lease_seconds": (3.0, 600.0),
+    "stop_grace_seconds": (0.0, 3_600.0),
+    "head_seconds": (1.0, 600.0),
+    "body_seconds": (1.0, 3_600.0),
+}
+_PATHS = {"config", "data_dir", "pg_bin", _SECRET_KEY_FILE, "tls_cert_file", "tls_key_file"}
 _SWITCHES = {"allow_http_targets", "require_idempotency_key"}
 _CHOICES = {"log_format": ("text", "json"), "log_level": ("debug", "info", "warning", "error")}
 
@@ -201,6 +227,18 @@ def _hosts(variable: str, text: str) -> tuple[str, ...]:
                 f"{variable}: {host!r} is not a host; give names with commas between, like a.example.com,*.example.org"
             )
     return tuple(hosts)
+
+
+def _origins(variable: str, text: str) -> tuple[str, ...]:
+    """Return origins as browsers write them (RFC 6454, section 6.2): `*` is none, and no page is let in unnamed."""
+    origins = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for origin in origins:
+        if _ORIGIN_PATTERN.fullmatch(origin) is None:
+            raise SettingError(
+                f"{variable}: {origin!r} is not an origin; give scheme and host, with commas between, "
+                "like https://app.example.com,http://localhost:3000"
+            )
+    return origins
 
 
 def _plain_host(text: str) -> str:

@@ -25,8 +25,10 @@ from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import load_contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.parts import ApiParts, ApiSettings
+from countwheel.api.protocol import ConnectionLimits
 from countwheel.api.quotas import QuotaKeeper
 from countwheel.api.server import BACKLOG, HttpServer
+from countwheel.api.tls import ServerTls, TlsError
 from countwheel.auth import bootstrap
 from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.auth.issuer import Issuer
@@ -39,17 +41,19 @@ from countwheel.config import SettingError, Settings
 from countwheel.delivery.guard import Guard, Hosts
 from countwheel.delivery.sender import HttpSender, Sender
 from countwheel.demo import schedule_demo
+from countwheel.doctor.examine import DoctorReport, examine
 from countwheel.domain.audit import Scope
 from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
 from countwheel.embedded.private_file import keep
 from countwheel.embedded.running import dsn_of_running
-from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
 from countwheel.greeting import greet
 from countwheel.logs import configure_logging
+from countwheel.own_postgres import own_postgres
+from countwheel.port import CannotListenError, listen, server_tls
 from countwheel.store import audit, clients, migrate
 from countwheel.store.audit import FoundOfJob, Question
 from countwheel.store.database import Database, DatabaseUnavailableError
@@ -63,6 +67,7 @@ _log = structlog.get_logger("countwheel")
 ROLES = ("api", ENGINE)
 """What a node can do: answer the API, and call targets."""
 
+_CANNOT_EXAMINE = 2
 _API_CONNECTIONS = 4
 _WORKER_STOP_SECONDS = 30.0
 """How much longer than its calls under way a worker may take to stop."""
@@ -110,6 +115,12 @@ def run_audit(
     )
 
 
+def run_doctor(report: DoctorReport) -> int:
+    """Run `countwheel doctor` and return its exit code."""
+    code = _run(lambda settings: _doctor(settings, report), development=False)
+    return code if report.is_complete else _CANNOT_EXAMINE
+
+
 def run_status() -> int:
     """Run `countwheel db status` and return its exit code."""
     return _run(_status, development=False)
@@ -126,7 +137,7 @@ def _run(command: Callable[[Settings], Awaitable[int]], *, development: bool) ->
             return runner.run(_awaited(command(settings)))
     except (
         SettingError, CannotStartError, DataDirectoryInUseError, EmbeddedPostgresError, DatabaseUnavailableError,
-        WrongSecretKeyError, CredentialsError,
+        WrongSecretKeyError, CredentialsError, CannotListenError, TlsError,
     ) as error:  # fmt: skip
         print(f"countwheel: {error}", file=sys.stderr)  # noqa: T201 (the terminal is where this belongs)
         return 1
@@ -140,19 +151,20 @@ async def _awaited(result: Awaitable[int]) -> int:
 
 async def _dev(settings: Settings, *, demo: bool) -> int:
     data_dir = settings.data_dir.absolute()
-    listener = _listen(settings)
+    tls = server_tls(settings)
+    listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener), DataDirectoryLock(data_dir):
         sealer = Sealer(settings.secret_key or _kept_secret_key(data_dir), SystemChance())
         async with (
-            _postgres(settings, data_dir) as dsn,
+            own_postgres(settings, data_dir) as dsn,
             _database(dsn, "engine", settings.database_connections) as database,
         ):
             async with database.connection() as connection:
                 for step in await migrate.apply_migrations(connection):
                     _log.info("schema migrated", step=step.name)
             credentials = await _dev_client(settings, database, sealer, data_dir)
-            async with server(settings, database, sealer, listener, owns_database=True) as http:
+            async with server(settings, database, sealer, listener, owns_database=True, tls=tls) as http:
                 _keep_what_is_there()
                 greet(settings.url, data_dir)
                 demonstration = asyncio.create_task(schedule_demo(credentials, SystemClock())) if demo else None
@@ -175,26 +187,36 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
             "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
             "make a key with `openssl rand -base64 32` and keep it safe"
         )
-    listener = _listen(settings)
+    tls = server_tls(settings)
+    listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener):
         async with _database(settings.database_url, "engine", settings.database_connections) as database:
             await _require_current_schema(database)
             if workers == 1:
-                await _serve_here(settings, database, listener, roles, stop)
+                await _serve_here(settings, database, listener, stop, tls=tls, roles=roles)
                 return 0
         listener.listen(BACKLOG)
         plan = worker_plan(roles, settings.stop_grace_seconds + _WORKER_STOP_SECONDS)
         _log.info("serving", url=settings.url, workers=workers)
-        return await Workers(workers, plan, listener, SystemClock()).run(stop)
+        keeper = Workers(workers, plan, listener, SystemClock())
+        if tls is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keeper.hang_up)
+        return await keeper.run(stop)
 
 
 async def _serve_here(
-    settings: Settings, database: Database, listener: socket.socket, roles: Sequence[str], stop: asyncio.Event
+    settings: Settings,
+    database: Database,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    tls: ServerTls | None,
+    roles: Sequence[str],
 ) -> None:
     sealer = Sealer(settings.secret_key, SystemChance())
     watching = asyncio.create_task(_stop_with_supervisor(stop)) if settings.listener_fd else None
-    async with server(settings, database, sealer, listener, owns_database=False, roles=roles) as http:
+    async with server(settings, database, sealer, listener, owns_database=False, tls=tls, roles=roles) as http:
         _keep_what_is_there()
         _log.info("serving", url=settings.url, roles=list(roles))
         await _until_stopped(stop, http)
@@ -248,6 +270,11 @@ async def _audit(
     return report.end(start, end)
 
 
+async def _doctor(settings: Settings, report: DoctorReport) -> int:
+    dsn = settings.database_url or dsn_of_running(settings.data_dir.absolute())
+    return report.show(await examine(settings, dsn, SystemClock(), default_sslmode=os.environ.get("PGSSLMODE", "")))
+
+
 async def _migrate(settings: Settings) -> int:
     async with _database(_required_url(settings), "db", 1) as database, database.connection() as connection:
         applied = await migrate.apply_migrations(connection)
@@ -276,27 +303,6 @@ def _required_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def _postgres(settings: Settings, data_dir: Path) -> AsyncIterator[str]:
-    """Run the embedded PostgreSQL, restarted if it dies, and stop it last of all."""
-    postgres = EmbeddedPostgres(
-        data_dir,
-        SystemClock(),
-        bin_override=settings.pg_bin,
-        progress=lambda line: print(line, file=sys.stderr),  # noqa: T201 (progress on the terminal)
-    )
-    try:
-        dsn = await postgres.start()
-        supervisor = asyncio.create_task(postgres.supervise())
-        try:
-            yield dsn
-        finally:
-            supervisor.cancel()
-            await asyncio.gather(supervisor, return_exceptions=True)
-    finally:
-        await postgres.stop()
-
-
-@asynccontextmanager
 async def _database(dsn: str, name: str, connections: int) -> AsyncIterator[Database]:
     database = Database(dsn, name=name, size=connections)
     await database.open()
@@ -314,6 +320,7 @@ async def server(
     listener: socket.socket,
     *,
     owns_database: bool,
+    tls: ServerTls | None = None,
     roles: Sequence[str] = ROLES,
     on_engine: Callable[[Engine], None] = lambda _: None,
 ) -> AsyncIterator[HttpServer]:
@@ -359,10 +366,14 @@ async def server(
                 max_body_bytes=settings.max_body_bytes,
                 require_idempotency_key=settings.require_idempotency_key,
                 cancel_wait_seconds=settings.lease_seconds + 5.0,
+                cors_origins=settings.cors_origins,
+                trusted_proxies=settings.trusted_proxies,
                 development=owns_database,
             ),
         )
-        http = HttpServer(build_app(parts, health_only="api" not in roles), listener)
+        app = build_app(parts, health_only="api" not in roles)
+        limits = ConnectionLimits(settings.max_connections, settings.head_seconds, settings.body_seconds)
+        http = HttpServer(app, listener, limits, tls)
         await engine.start()
         try:
             async with http:
@@ -453,24 +464,6 @@ async def _known_client(database: Database, data_dir: Path) -> tuple[str, str] |
 
 def _kept_secret_key(data_dir: Path) -> bytes:
     return base64.b64decode(keep(data_dir / "secret.key", base64.b64encode(SystemChance().token_bytes(KEY_BYTES))))
-
-
-def _listen(settings: Settings) -> socket.socket:
-    if settings.listener_fd:
-        return socket.socket(fileno=settings.listener_fd)
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise CannotStartError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
-            "stop what is there, or set COUNTWHEEL_PORT to another port"
-        ) from error
-    listener.set_inheritable(False)
-    return listener
 
 
 def _stop_signal() -> asyncio.Event:

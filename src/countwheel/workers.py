@@ -45,6 +45,12 @@ class Workers:
         self._listener = listener
         self._clock = clock
         self._stop = asyncio.Event()
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    def hang_up(self) -> None:
+        """Pass SIGHUP on: each worker reads its certificate again."""
+        for worker in self._running:
+            worker.send_signal(signal.SIGHUP)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until `stop` is set, then stop every worker gracefully. Returns 0 if each of them ended well."""
@@ -61,7 +67,9 @@ class Workers:
             started = self._clock.monotonic()
             worker = await self._start()
             _log.info("worker started", worker=number, pid=worker.pid)
+            self._running.add(worker)
             code = await self._wait(worker)
+            self._running.discard(worker)
             if self._stop.is_set():
                 return code
             failures = 1 if self._clock.monotonic() - started >= _WELL_AFTER_SECONDS else failures + 1

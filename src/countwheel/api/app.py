@@ -2,6 +2,7 @@
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,9 +39,10 @@ from countwheel.api import (
     unknown_runs,
     versions,
 )
+from countwheel.api.cors import Cors
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
-from countwheel.api.routing import Guarded, Open, Operation, Signed, answered, routes
+from countwheel.api.routing import Guarded, Open, Operation, Signed, answered, new_request_id, routes
 from countwheel.api.security import refuse_two_readings
 
 # Resources: of a path with its parameters, or of a whole collection.
@@ -236,6 +238,13 @@ def build_app(api: ApiParts, *, health_only: bool = False) -> Starlette:
 
         return await answered(api, request, refuse)
 
-    app = Starlette(routes=routes(api, table), exception_handlers={HTTPException: nothing_here})
+    app = Starlette(
+        routes=routes(api, table), middleware=_middleware(api), exception_handlers={HTTPException: nothing_here}
+    )
     app.router.redirect_slashes = False  # a redirect would be built from the caller's Host
     return app
+
+
+def _middleware(api: ApiParts) -> list[Middleware]:
+    origins = api.settings.cors_origins
+    return [Middleware(Cors, origins=origins, new_id=lambda: new_request_id(api))] if origins else []

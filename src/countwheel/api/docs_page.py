@@ -17,14 +17,15 @@ _ASSETS = {
     "favicon-32x32.png": "image/png",
 }
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+_HEADERS = {"Content-Security-Policy": _POLICY}
 _START = """window.addEventListener("load", () => {
   SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });
 });
 """
+_STYLE = "body { font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }\n"
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -38,11 +39,12 @@ _PROBLEM_PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title} - Countwheel</title>
-<style>body {{ font: 1rem/1.5 sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}</style></head>
+<link rel="stylesheet" href="/docs/assets/problem.css"></head>
 <body><p><a href="/docs">Countwheel API</a> / problems</p><h1>{title}</h1><p><code>/docs/problems/{kind}</code></p>
 <p>{explanation}</p></body>
 </html>
 """
+_MADE_HERE = {"start.js": (_START, "text/javascript"), "problem.css": (_STYLE, "text/css")}
 
 
 async def show_docs(_api: ApiParts, _request: Request) -> Response:
@@ -58,8 +60,9 @@ async def show_contract(api: ApiParts, _request: Request) -> Response:
 async def show_asset(_api: ApiParts, request: Request) -> Response:
     """`GET /docs/assets/{name}`: one of a closed list of files."""
     name = str(request.path_params["name"])
-    if name == "start.js":
-        return Response(_START, media_type="text/javascript")
+    if name in _MADE_HERE:
+        content, media_type = _MADE_HERE[name]
+        return Response(content, media_type=media_type)
     if name not in _ASSETS:
         raise of_status(404)
     return Response(_content(name), media_type=_ASSETS[name], headers={"Cache-Control": "public, max-age=86400"})

@@ -1,6 +1,7 @@
 """What the API is made with. The composition root chooses each."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
 from countwheel.api.audit_trail import AuditTrail
 from countwheel.api.busy import BusyMinutes
@@ -11,6 +12,7 @@ from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
 from countwheel.auth.rights import Rights
+from countwheel.auth.slowdown import SlowDown
 from countwheel.clock import Chance, Clock
 from countwheel.domain.target import TargetRefusal
 from countwheel.store.database import Database
@@ -25,6 +27,9 @@ class ApiSettings:
     require_idempotency_key: bool = False
     cancel_wait_seconds: float = 10.0
     """How long a cancel waits for the node that holds the run; longer than a lease, so that a dead one is outlived."""
+    cors_origins: tuple[str, ...] = ()
+    """Whose pages may call the API from a browser."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     development: bool = False
 
 
@@ -46,4 +51,5 @@ class ApiParts:
     creator: JobCreator
     busy: BusyMinutes
     quotas: QuotaKeeper
+    slow_down: SlowDown = field(default_factory=SlowDown)
     settings: ApiSettings = field(default_factory=ApiSettings)

@@ -27,11 +27,16 @@ TITLES: Mapping[str, str] = {
     "precondition-failed": "It has changed since",
     "method-not-allowed": "Method not allowed",
     "not-acceptable": "No such representation",
+    "request-timeout": "The request took too long to come",
+    "target-too-long": "The path is too long",
+    "headers-too-large": "The headers are too large",
+    "too-many-requests": "Too many requests",
     "body-too-large": "The body is too large",
     "unsupported-media-type": "Not a media type that is read here",
     "invalid-token-request": "The token request is not valid",
     "not-settled-yet": "Not settled yet",
     "unavailable": "The database is away",
+    "too-many-connections": "Too many connections",
     "internal-error": "Something is wrong on our side",
 }
 """Every kind of problem, by the last part of its `type`."""
@@ -58,13 +63,33 @@ EXPLANATIONS: Mapping[str, str] = {
     "precondition-failed": "The job is at another version than If-Match names: somebody has changed it. Read it again.",
     "method-not-allowed": "The path has other methods; the Allow header lists them.",
     "not-acceptable": "Answers are JSON: send Accept: application/json, or none.",
+    "request-timeout": "The head of a request must come within COUNTWHEEL_HEAD_SECONDS, its body within "
+    "COUNTWHEEL_BODY_SECONDS. Send it again, with the same Idempotency-Key.",
+    "target-too-long": "The path with its query is over what is read here. `detail` says how much that is.",
+    "headers-too-large": "There are more headers, or longer ones, than are read here. `detail` says how many may be.",
+    "too-many-requests": "Whoever asks too much, or fails too often to prove who he is, has to wait: Retry-After says "
+    "how long, `detail` says why.",
     "body-too-large": "The body is over the limit of this server (COUNTWHEEL_MAX_BODY_BYTES).",
     "unsupported-media-type": "Send Content-Type: application/json, in UTF-8.",
     "invalid-token-request": "RFC 6749, section 5.2: `error` has its code.",
     "not-settled-yet": "The node that holds the run did not answer in time. The cancel is noted: ask again.",
     "unavailable": "PostgreSQL cannot be reached just now. Send the request again after Retry-After, with the same "
     "Idempotency-Key: that makes it safe.",
+    "too-many-connections": "The node holds as many connections as it may (COUNTWHEEL_MAX_CONNECTIONS). Send the "
+    "request again after Retry-After; keep connections and use them again.",
     "internal-error": "The fault is ours, and it is in the server's log under the request id.",
+}
+
+
+_KINDS: Mapping[int, str] = {
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    408: "request-timeout",
+    413: "body-too-large",
+    414: "target-too-long",
+    429: "too-many-requests",
+    431: "headers-too-large",
 }
 
 
@@ -122,6 +147,5 @@ def invalid_parameter(name: str, detail: str) -> Problem:
 
 def of_status(status: int, detail: str | None = None) -> Problem:
     """Return a problem for a status that the framework chose."""
-    kinds = {404: "not-found", 405: "method-not-allowed", 406: "not-acceptable", 413: "body-too-large"}
-    kind = kinds.get(status, "invalid-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error")
+    kind = _KINDS.get(status, "invalid-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error")
     return Problem(status, kind, detail=detail or HTTPStatus(status).phrase)

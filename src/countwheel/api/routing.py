@@ -11,11 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from countwheel.api.headers import complete
 from countwheel.api.parameters import canonical
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body, of_status
 from countwheel.api.recording import Doing, note_before, recorded
 from countwheel.api.security import Caller, accepts_json, authenticate, authorize, target_of_attempt
+from countwheel.api.source import is_secure
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import InvalidError
 from countwheel.store.database import DatabaseUnavailableError, RefusedRowError
@@ -23,10 +25,6 @@ from countwheel.store.database import DatabaseUnavailableError, RefusedRowError
 _log = structlog.get_logger(__name__)
 
 _RETRY = {"Retry-After": "1"}
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
 _REQUEST_ID_BYTES = 16
 
 OpenHandler = Callable[[ApiParts, Request], Awaitable[Response]]
@@ -131,8 +129,7 @@ def routes(api: ApiParts, table: Mapping[str, Mapping[str, Operation]]) -> list[
 
 async def answered(api: ApiParts, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     """Return the answer, or the problem document of whatever was raised. The request id is in both."""
-    request_id = str(UUID(bytes=api.chance.token_bytes(_REQUEST_ID_BYTES), version=4))
-    request.state.request_id = request_id
+    request_id = request.state.request_id = new_request_id(api)
     try:
         response = await answer(request)
     except Problem as problem:
@@ -154,7 +151,10 @@ async def answered(api: ApiParts, request: Request, answer: Callable[[Request], 
         _log.exception("request failed", request_id=request_id, method=request.method, path=request.url.path)
         detail = "the fault is ours; it is in the server's log under the id in `instance`"
         response = Problem(500, "internal-error", detail=detail).answer(request_id)
-    response.headers["X-Request-Id"] = request_id
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    complete(response.headers, request_id, secure=is_secure(request.scope, api.settings.trusted_proxies))
     return response
+
+
+def new_request_id(api: ApiParts) -> str:
+    """Return an id by which an answer and what the log says of it are found together."""
+    return str(UUID(bytes=api.chance.token_bytes(_REQUEST_ID_BYTES), version=4))

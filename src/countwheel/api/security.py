@@ -103,7 +103,9 @@ def _refuse_the_suspended(grant: Grant) -> None:
 
 
 def _context(api: ApiParts, request: Request, name: str) -> Context:
-    return Context(now=api.clock.now(), source_ip=source_ip(request.scope), principal_id=name)
+    return Context(
+        now=api.clock.now(), source_ip=source_ip(request.scope, api.settings.trusted_proxies), principal_id=name
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-import json
 import socket
+import ssl
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from countwheel.api.problems import MEDIA_TYPE, of_status
+from countwheel.api.protocol import ConnectionLimits, LimitedProtocol
+from countwheel.api.tls import ServerTls
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
@@ -20,32 +20,41 @@ _STOP_SECONDS = 10
 _TICK_SECONDS = 0.1
 _DRAINED_SECONDS = 0.002
 _KEEP_ALIVE_SECONDS = 75
-
-
-class ProblemProtocol(HttpToolsProtocol):
-    """Answers what is not HTTP with a problem document, too (criterion E1)."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer and close."""
-        document = of_status(400, msg).document("00000000-0000-0000-0000-000000000000")
-        body = json.dumps(document).encode()
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+_GOODBYE_SECONDS = 2
+"""How long a client may take to end its side of a TLS connection."""
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
+        self._limits = limits
+        self._tls = tls
         self.stopping = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the composition root: the engine and the database stop with us, in order."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections, each with a protocol of ours."""
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._protocol,
+                sock=listening,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                # Before its handshake a connection is not one of those that are counted.
+                ssl_handshake_timeout=self._limits.head_seconds if self._tls is not None else None,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS if self._tls is not None else None,
+            )
+            for listening in sockets or ()
+        ]
+        self.started = True
+
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(self.config, self.server_state, self._limits)
 
     async def main_loop(self) -> None:
         """Do what is to be done every tenth of a second, until told to stop; a stop is not waited for till the next."""
@@ -77,12 +86,13 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an application from `__aenter__` to `__aexit__`."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, limits: ConnectionLimits, tls: ServerTls | None = None
+    ) -> None:
         self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=ProblemProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -93,8 +103,12 @@ class HttpServer:
                 backlog=BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
-            )
+            ),
+            limits,
+            tls.context if tls is not None else None,
         )
+        self._tls = tls
+        self._watching: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -109,12 +123,16 @@ class HttpServer:
                 self._task.result()
                 raise RuntimeError("the HTTP server ended before it had started")
             await asyncio.sleep(0)  # noqa: TID251 (gives way; uvicorn has no event for this)
+        if self._tls is not None:
+            self._watching = asyncio.create_task(self._tls.watch())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop taking connections, wait for the requests under way, and return."""
+        if self._watching is not None:
+            self._watching.cancel()
         self._server.should_exit = True
         self._server.stopping.set()
         if self._task is not None:

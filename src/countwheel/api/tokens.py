@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from countwheel.api.answers import json_answer
+from countwheel.api.attempts import begin_attempt
 from countwheel.api.body import read_bytes
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
@@ -20,10 +21,13 @@ async def issue_token(api: ApiParts, request: Request) -> Response:
     body = await read_bytes(request, _MAX_BODY_BYTES)
     try:
         asked = read_token_request(request.headers.get("authorization"), request.headers.get("content-type"), body)
+        attempt = begin_attempt(api, request, asked.client_id)
         client = await _find_client(api, asked.client_id)
         if client is None or not secret_matches(client, asked.client_secret):
             secret_matches(None, asked.client_secret)  # as slow for an unknown client
+            attempt.failed()
             raise TokenError("invalid_client", "unknown client or wrong secret", 401)
+        attempt.succeeded()
         grant = api.issuer.grant(client, asked.scope)
     except TokenError as error:
         raise _problem(error) from error

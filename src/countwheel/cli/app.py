@@ -74,6 +74,21 @@ def audit(
 
 
 @app.command
+def doctor(
+    *, json: Annotated[bool, Parameter(negative="", help="Print the findings as JSON, for machines.")] = False
+) -> None:
+    """Say what of a deployment is unsafe, and what to set. Exit code 0: nothing, 1: something, 2: it cannot be told.
+
+    Looks at the settings in its environment, and at the database of COUNTWHEEL_DATABASE_URL or of the `countwheel dev`
+    that runs on COUNTWHEEL_DATA_DIR. It prints no secret, and changes nothing.
+    """
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+    from countwheel.cli.doctor import Report  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_doctor(Report(as_json=json)))
+
+
+@app.command
 def token(
     *, scope: Annotated[str | None, Parameter(help="Scopes, with spaces between; all by default.")] = None
 ) -> None:
