@@ -37,6 +37,8 @@ class Settings:
     public_url: str = ""
     """The issuer of our tokens; by default http://HOST:PORT."""
     audience: str = "countwheel"
+    issuers_file: Path | None = None
+    """Names the external issuers whose tokens are taken beside our own: see `countwheel.auth.trust_file`."""
     pg_bin: Path | None = None
     secret_key: bytes = b""
     retention_days: int = 30
@@ -124,7 +126,7 @@ def _convert(name: str, text: str) -> object:
         return _switch(variable, text)
     if name in _CHOICES:
         return _choice(variable, text, _CHOICES[name])
-    if name in {"data_dir", "pg_bin"}:
+    if name in {"data_dir", "pg_bin", "issuers_file"}:
         return Path(text).expanduser() if text else None
     if name in {"allowed_networks", "denied_networks"}:
         return _networks(variable, text)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
 from countwheel.api.creator import JobCreator
+from countwheel.auth.admission import Admission
+from countwheel.auth.bearer import BearerTokens
 from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
-from countwheel.auth.oauth import TokenVerifier
 from countwheel.clock import Chance, Clock
 from countwheel.domain.target import TargetRefusal
 from countwheel.store.database import Database
@@ -35,7 +36,8 @@ class ApiParts:
     sealer: Sealer
     contract: Contract
     issuer: Issuer
-    verifier: TokenVerifier
+    bearer: BearerTokens
+    admission: Admission
     target_refusal: TargetRefusal
     callbacks: CallbackTokens
     creator: JobCreator

@@ -30,6 +30,7 @@ TITLES: Mapping[str, str] = {
     "invalid-token-request": "The token request is not valid",
     "not-settled-yet": "Not settled yet",
     "unavailable": "The database is away",
+    "issuer-unavailable": "The token's issuer cannot be asked",
     "internal-error": "Something is wrong on our side",
 }
 """Every kind of problem, by the last part of its `type`."""
@@ -56,6 +57,8 @@ EXPLANATIONS: Mapping[str, str] = {
     "not-settled-yet": "The node that holds the run did not answer in time. The cancel is noted: ask again.",
     "unavailable": "PostgreSQL cannot be reached just now. Send the request again after Retry-After, with the same "
     "Idempotency-Key: that makes it safe.",
+    "issuer-unavailable": "Whether the token is good cannot be known just now: its issuer cannot be reached. Nothing was "
+    "done. Send the request again after Retry-After.",
     "internal-error": "The fault is ours, and it is in the server's log under the request id.",
 }
 

@@ -83,10 +83,10 @@ class Resource:
         if isinstance(operation, Open):
             return await operation.handler(self._api, request)
         if isinstance(operation, Signed):
-            caller = authenticate_caller(self._api, request, operation.scope)
+            caller = await authenticate_caller(self._api, request, operation.scope)
             accepts_json(request)
             return await operation.handler(self._api, request, caller)
-        principal = authenticate(self._api, request, operation.scope)
+        principal = await authenticate(self._api, request, operation.scope)
         accepts_json(request)
         return await operation.handler(self._api, request, principal)
 

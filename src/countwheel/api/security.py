@@ -8,14 +8,19 @@ from starlette.requests import Request
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.auth.fetching import IssuerUnavailableError
 from countwheel.auth.oauth import InvalidTokenError, bearer_token, challenge
 from countwheel.auth.principal import Principal
 
 _READABLE = frozenset({"application/json", "application/*", "*/*"})
 
 
-def authenticate(api: ApiParts, request: Request, scope: str) -> Principal:
-    """Return who calls. Raises the 401 problem without a good token, the 403 problem without the scope."""
+async def authenticate(api: ApiParts, request: Request, scope: str) -> Principal:
+    """Return who calls.
+
+    Raises the 401 problem without a good token, the 403 problem without the scope, and the 503 problem where the
+    token's issuer would have to be asked and cannot be.
+    """
     values = request.headers.getlist("authorization")
     try:
         if len(values) > 1:
@@ -24,7 +29,10 @@ def authenticate(api: ApiParts, request: Request, scope: str) -> Principal:
         if token is None:
             detail = "send Authorization: Bearer TOKEN; /oauth/token gives tokens"
             raise Problem(401, "unauthorized", detail=detail, headers={"WWW-Authenticate": challenge()})
-        principal = api.verifier.verify(token)
+        verified = await api.bearer.verify(token)
+        principal = verified if isinstance(verified, Principal) else await api.admission.principal_of(verified)
+    except IssuerUnavailableError as error:
+        raise Problem(503, "issuer-unavailable", detail=str(error), headers={"Retry-After": "5"}) from error
     except InvalidTokenError as error:
         header = challenge(error="invalid_token", description=str(error))
         raise Problem(401, "unauthorized", detail=str(error), headers={"WWW-Authenticate": header}) from error
@@ -43,11 +51,11 @@ class Caller:
     fence: int | None
 
 
-def authenticate_caller(api: ApiParts, request: Request, scope: str) -> Caller:
+async def authenticate_caller(api: ApiParts, request: Request, scope: str) -> Caller:
     """Return who calls: by the token of a signed URL where one is given, else as `authenticate` does, which see."""
     token = Parameters(request, "token").text("token")
     if token is None:
-        return Caller(authenticate(api, request, scope).tenant_id, None)
+        return Caller((await authenticate(api, request, scope)).tenant_id, None)
     try:
         job_id, run_id = path_uuid(request, "jobId"), path_uuid(request, "runId")
         named = api.callbacks.open(token, job_id, run_id, api.clock.now())
