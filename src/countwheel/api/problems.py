@@ -57,8 +57,8 @@ EXPLANATIONS: Mapping[str, str] = {
     "not-settled-yet": "The node that holds the run did not answer in time. The cancel is noted: ask again.",
     "unavailable": "PostgreSQL cannot be reached just now. Send the request again after Retry-After, with the same "
     "Idempotency-Key: that makes it safe.",
-    "issuer-unavailable": "Whether the token is good cannot be known just now: its issuer cannot be reached. Nothing was "
-    "done. Send the request again after Retry-After.",
+    "issuer-unavailable": "Whether the token is good cannot be known just now: its issuer cannot be reached. Nothing "
+    "was done. Send the request again after Retry-After.",
     "internal-error": "The fault is ours, and it is in the server's log under the request id.",
 }
 
