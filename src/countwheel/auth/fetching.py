@@ -63,7 +63,9 @@ class JsonFetcher:
             raise FetchError(f"{url}: {error}") from error
         except TimeoutError as error:
             raise FetchError(f"{url}: no whole answer within {self._seconds:g} s") from error
-        except (OSError, HttpParserError, HttpParserUpgrade, MalformedCallError) as error:
+        except (HttpParserError, HttpParserUpgrade) as error:
+            raise FetchError(f"{url}: not HTTP: {error}") from error
+        except (OSError, MalformedCallError) as error:
             raise FetchError(f"{url}: {error}") from error
         except ValueError as error:
             raise FetchError(f"{url}: not JSON: {error}") from error
