@@ -20,6 +20,8 @@ MAX_SUBJECT_CHARACTERS = 512
 _REMEMBERED = 10_000
 _OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
 """Claims that OpenID Connect gives to ID tokens alone (Core 1.0 §2, §3.3.2.11; FAPI 1.0 part 2 §5.1)."""
+_OF_THE_CLIENT = ("azp", "client_id", "cid", "appid")
+"""Where issuers name the client that asked for the token: RFC 9068, OpenID Connect, Okta, Entra before its version 2."""
 _OTHER_KINDS = frozenset({"id", "refresh", "offline", "logout", "id+jwt", "logout+jwt"})
 """What `typ` may say, in the header or, as Keycloak has it, among the claims, of a token that opens nothing."""
 _NO_ID_TOKENS = "an ID token opens nothing: send an access token"
@@ -133,7 +135,7 @@ def _check_is_access_token(issuer: TrustedIssuer, header: Mapping[str, Any], cla
         check_type(header, issuer.token_types)
     check_kind(header.get("typ"), claims.get("typ"))
     require(not any(name in claims for name in _OF_ID_TOKENS), _NO_ID_TOKENS)
-    client = claims.get("azp", claims.get("client_id"))
+    client = next((claims[name] for name in _OF_THE_CLIENT if name in claims), None)
     is_for_client_alone = client is not None and claims.get("aud") in (client, [client])
     require("scope" in claims or "scp" in claims or not is_for_client_alone, _NO_ID_TOKENS)
 
