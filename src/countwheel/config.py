@@ -41,6 +41,8 @@ class Settings:
     """PEM, with its chain; read again when it changes."""
     tls_key_file: Path | None = None
     audience: str = "countwheel"
+    issuers_file: Path | None = None
+    """Names the external issuers whose tokens are taken beside our own: see `countwheel.auth.trust_file`."""
     pg_bin: Path | None = None
     secret_key: bytes = field(default=b"", repr=False)
     secret_key_file: Path | None = None
@@ -174,7 +176,7 @@ _SECONDS = {
     "head_seconds": (1.0, 600.0),
     "body_seconds": (1.0, 3_600.0),
 }
-_PATHS = {"config", "data_dir", "pg_bin", _SECRET_KEY_FILE, "tls_cert_file", "tls_key_file"}
+_PATHS = {"config", "data_dir", "issuers_file", "pg_bin", _SECRET_KEY_FILE, "tls_cert_file", "tls_key_file"}
 _SWITCHES = {"allow_http_targets", "require_idempotency_key"}
 _CHOICES = {"log_format": ("text", "json"), "log_level": ("debug", "info", "warning", "error")}
 

@@ -30,11 +30,14 @@ from countwheel.api.quotas import QuotaKeeper
 from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.api.tls import ServerTls, TlsError
 from countwheel.auth import bootstrap
+from countwheel.auth.bearer import BearerTokens, Federation
 from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.oauth import TokenVerifier
 from countwheel.auth.rights import Rights
+from countwheel.auth.settings_table import TrustFileError
 from countwheel.auth.target_tokens import JobTokens
+from countwheel.auth.trust_file import read_issuers
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import SettingError, Settings
@@ -137,7 +140,7 @@ def _run(command: Callable[[Settings], Awaitable[int]], *, development: bool) ->
             return runner.run(_awaited(command(settings)))
     except (
         SettingError, CannotStartError, DataDirectoryInUseError, EmbeddedPostgresError, DatabaseUnavailableError,
-        WrongSecretKeyError, CredentialsError, CannotListenError, TlsError,
+        WrongSecretKeyError, CredentialsError, CannotListenError, TlsError, TrustFileError,
     ) as error:  # fmt: skip
         print(f"countwheel: {error}", file=sys.stderr)  # noqa: T201 (the terminal is where this belongs)
         return 1
@@ -187,6 +190,7 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
             "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
             "make a key with `openssl rand -base64 32` and keep it safe"
         )
+    read_issuers(settings.issuers_file, own_issuer=settings.issuer_url)  # said once, not by every worker in turn
     tls = server_tls(settings)
     listener = listen(settings)
     stop = _stop_signal()
@@ -329,6 +333,7 @@ async def server(
     `on_engine` is given the engine before it starts.
     """
     clock, chance = SystemClock(), SystemChance()
+    issuers = read_issuers(settings.issuers_file, own_issuer=settings.issuer_url, development=owns_database)
     guard = _guard(settings, listener, development=owns_database)
     sender = HttpSender(guard, connections=settings.concurrency, clock=clock)
     await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
@@ -339,7 +344,10 @@ async def server(
     # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
     database_clock = DatabaseClock(engine.database_time, clock)
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
-    async with _database(database.dsn, "api", _API_CONNECTIONS) as api_database:
+    async with (
+        _database(database.dsn, "api", _API_CONNECTIONS) as api_database,
+        Federation(issuers if "api" in roles else (), database_clock) as federation,
+    ):
         parts = ApiParts(
             database=api_database,
             clock=database_clock,
@@ -354,7 +362,9 @@ async def server(
                 chance,
                 token_lifetime_seconds=settings.token_lifetime_seconds,
             ),
-            verifier=TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock),
+            bearer=BearerTokens(
+                TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock), federation
+            ),
             rights=Rights(api_database, sealer, database_clock),
             audit_trail=AuditTrail(api_database),
             target_refusal=guard.url_refusal,

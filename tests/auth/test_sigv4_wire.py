@@ -16,6 +16,7 @@ from botocore.httpsession import URLLib3Session
 from signers import KEY_ID, REGION, SECRET, sign, verify
 from starlette.types import Receive, Scope, Send
 
+from countwheel.api.protocol import ConnectionLimits
 from countwheel.api.server import HttpServer
 from countwheel.auth.sigv4 import REFUSED, AmbiguousPathError, SignatureError, WireRequest
 
@@ -67,7 +68,7 @@ def capture() -> Iterator[Capture]:
     loop, started, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        async with HttpServer(noted, listener):
+        async with HttpServer(noted, listener, ConnectionLimits()):
             started.set()
             await stop.wait()
 

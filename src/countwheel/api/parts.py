@@ -8,9 +8,9 @@ from countwheel.api.busy import BusyMinutes
 from countwheel.api.contract import Contract
 from countwheel.api.creator import JobCreator
 from countwheel.api.quotas import QuotaKeeper
+from countwheel.auth.bearer import BearerTokens
 from countwheel.auth.callbacks import CallbackTokens
 from countwheel.auth.issuer import Issuer
-from countwheel.auth.oauth import TokenVerifier
 from countwheel.auth.rights import Rights
 from countwheel.auth.slowdown import SlowDown
 from countwheel.clock import Chance, Clock
@@ -43,7 +43,7 @@ class ApiParts:
     sealer: Sealer
     contract: Contract
     issuer: Issuer
-    verifier: TokenVerifier
+    bearer: BearerTokens
     rights: Rights
     audit_trail: AuditTrail
     target_refusal: TargetRefusal

@@ -37,6 +37,7 @@ TITLES: Mapping[str, str] = {
     "not-settled-yet": "Not settled yet",
     "unavailable": "The database is away",
     "too-many-connections": "Too many connections",
+    "issuer-unavailable": "The token's issuer cannot be asked",
     "internal-error": "Something is wrong on our side",
 }
 """Every kind of problem, by the last part of its `type`."""
@@ -77,6 +78,8 @@ EXPLANATIONS: Mapping[str, str] = {
     "Idempotency-Key: that makes it safe.",
     "too-many-connections": "The node holds as many connections as it may (COUNTWHEEL_MAX_CONNECTIONS). Send the "
     "request again after Retry-After; keep connections and use them again.",
+    "issuer-unavailable": "Whether the token is good cannot be known just now: its issuer cannot be reached. Nothing "
+    "was done. Send the request again after Retry-After.",
     "internal-error": "The fault is ours, and it is in the server's log under the request id.",
 }
 

@@ -18,16 +18,23 @@ from countwheel.auth import sigv4
 from countwheel.auth.actions import ACTIONS
 from countwheel.auth.canonical import ambiguity
 from countwheel.auth.conditions import Context
+from countwheel.auth.federation import ExternalIdentity
+from countwheel.auth.fetching import IssuerUnavailableError
 from countwheel.auth.oauth import InvalidTokenError, bearer_token, challenge
 from countwheel.auth.principal import Principal
 from countwheel.auth.rights import Grant, denials, policies_of_scopes
 from countwheel.auth.sigv4 import AmbiguousPathError, SignatureError, WireRequest
+from countwheel.store.rights import TenantState
 
 _READABLE = frozenset({"application/json", "application/*", "*/*"})
 
 
 async def authenticate(api: ApiParts, request: Request) -> Principal:
-    """Return who calls. Raises the 401 problem without credentials that open something (criterion E3)."""
+    """Return who calls.
+
+    Raises the 401 problem without credentials that open something (criterion E3), and the 503 problem where a token's
+    issuer would have to be asked and cannot be.
+    """
     values = request.headers.getlist("authorization")
     try:
         if len(values) > 1:
@@ -41,6 +48,8 @@ async def authenticate(api: ApiParts, request: Request) -> Principal:
         return await _of_token(api, request, token)
     except AmbiguousPathError as error:
         raise invalid_parameter("path", str(error)) from error
+    except IssuerUnavailableError as error:
+        raise Problem(503, "issuer-unavailable", detail=str(error), headers={"Retry-After": "5"}) from error
     except (InvalidTokenError, SignatureError) as error:
         header = challenge(error="invalid_token", description=str(error))
         raise Problem(401, "unauthorized", detail=str(error), headers={"WWW-Authenticate": header}) from error
@@ -64,7 +73,9 @@ def refuse_two_readings(request: Request) -> None:
 
 
 async def _of_token(api: ApiParts, request: Request, token: str) -> Principal:
-    subject = api.verifier.verify(token)
+    subject = await api.bearer.verify(token)
+    if isinstance(subject, ExternalIdentity):
+        return await _of_identity(api, request, subject)
     grant = await api.rights.of_client(subject.client_id)
     if grant is None or grant.tenant_id != subject.tenant_id:
         raise InvalidTokenError("the token's client is revoked")
@@ -74,6 +85,22 @@ async def _of_token(api: ApiParts, request: Request, token: str) -> Principal:
     name = f"clients/{subject.client_id}"
     policies = policies_of_scopes(subject.scopes) + attached
     return Principal(grant.tenant_id, name, policies, _context(api, request, name), subject.token_id)
+
+
+async def _of_identity(api: ApiParts, request: Request, identity: ExternalIdentity) -> Principal:
+    """Return who comes with a token of a trusted issuer: a principal of ours by exact match, or by what is claimed."""
+    grant = await api.rights.of_identity(identity.issuer, identity.subject, identity.audience)
+    if grant is not None:
+        _refuse_the_suspended(grant)
+        name = f"principals/{grant.principal_id}"
+        return Principal(grant.tenant_id, name, grant.policies, _context(api, request, name), None)
+    tenant = None if identity.tenant is None else await api.rights.of_tenant(identity.tenant)
+    if tenant is None:
+        raise InvalidTokenError("the token is good, but no tenant here is its tenant: ask the operator")
+    _refuse_the_suspended(tenant)
+    name = f"issuers/{identity.issuer}#{identity.subject}"
+    policies = policies_of_scopes(identity.scopes)
+    return Principal(tenant.tenant_id, name, policies, _context(api, request, name), None)
 
 
 async def _of_signature(api: ApiParts, request: Request) -> Principal:
@@ -97,8 +124,8 @@ async def _of_signature(api: ApiParts, request: Request) -> Principal:
     return Principal(found.grant.tenant_id, name, found.grant.policies, context, claim.access_key_id)
 
 
-def _refuse_the_suspended(grant: Grant) -> None:
-    if grant.is_suspended:
+def _refuse_the_suspended(holder: Grant | TenantState) -> None:
+    if holder.is_suspended:
         raise Problem(403, "tenant-suspended", detail="this tenant is suspended: ask whoever operates this server")
 
 

@@ -3,24 +3,24 @@
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import GuestProtocol, RSAKey
+from joserfc.jwk import RSAKey
 
+from countwheel.auth.compact import Compact, read_compact
 from countwheel.auth.keys import ALGORITHM, SigningKey, load_key
 from countwheel.auth.principal import parse_scope
 from countwheel.clock import Clock
 
-MAX_TOKEN_CHARACTERS = 8_192
 MAX_LEEWAY_SECONDS = 60
 
-_TYPES = frozenset({"at+jwt", "application/at+jwt"})
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+"""The `typ` of an access token (RFC 9068 §4)."""
+
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 _REMEMBERED = 10_000
 
@@ -89,38 +89,31 @@ class TokenVerifier:
         return known.subject
 
     def _verify(self, token: str, now: float) -> _Verified:
-        if len(token) > MAX_TOKEN_CHARACTERS:
-            raise InvalidTokenError("the token is too long")
-        if _COMPACT.fullmatch(token) is None:
-            raise InvalidTokenError("not a signed token in compact form")
         try:
-            decoded = jwt.decode(token, self._key_of, algorithms=[ALGORITHM])
-        except InvalidTokenError:
-            raise
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise InvalidTokenError("the token's form or signature is wrong") from error
-        _check_type(decoded.header)
-        return self._check_claims(decoded.claims, now)
+            compact = read_compact(token)
+        except ValueError as error:
+            raise InvalidTokenError(str(error)) from error
+        require(compact.algorithm == ALGORITHM, "the token's algorithm is not allowed")
+        require(compact.is_signed_by(self._key_of(compact)), "the token's signature is wrong")
+        check_type(compact.header, ACCESS_TOKEN_TYPES)
+        return self._check_claims(compact.claims, now)
 
-    def _key_of(self, guest: GuestProtocol) -> RSAKey:
+    def _key_of(self, compact: Compact) -> RSAKey:
         # By our own key id alone: jku, x5u, x5c and jwk in a header are never followed.
-        kid = guest.headers().get("kid")
-        key = self._keys.get(kid) if isinstance(kid, str) else None
+        key = self._keys.get(compact.kid)
         if key is None:
             raise InvalidTokenError("the token was signed with a key that is not known here")
         return key
 
     def _check_claims(self, claims: dict[str, Any], now: float) -> _Verified:
-        _require(claims.get("iss") == self._issuer_url, "the token is from another issuer")
-        _require(self._audience in _audiences(claims.get("aud")), "the token is for another audience")
-        expires_at = _number(claims, "exp")
-        for name in ("iat", "nbf"):
-            if name in claims:
-                _require(_number(claims, name) <= now + self._leeway_seconds, "the token is from the future")
+        require(claims.get("iss") == self._issuer_url, "the token is from another issuer")
+        require(self._audience in audiences(claims.get("aud")), "the token is for another audience")
+        expires_at = number(claims, "exp")
+        check_begun(claims, now + self._leeway_seconds)
         client_id, subject = claims.get("client_id"), claims.get("sub")
-        _require(_is_text(client_id) and _is_text(subject), "the token names no client")
+        require(is_text(client_id) and is_text(subject), "the token names no client")
         tenant, scope = claims.get("tenant"), claims.get("scope", "")
-        _require(isinstance(tenant, str) and isinstance(scope, str), "the token names no tenant or scope")
+        require(isinstance(tenant, str) and isinstance(scope, str), "the token names no tenant or scope")
         token_id = claims.get("jti")
         try:
             subject = TokenSubject(
@@ -159,29 +152,40 @@ def challenge(*, error: str | None = None, description: str | None = None, scope
     return "Bearer " + ", ".join(parts)
 
 
-def _check_type(header: dict[str, Any]) -> None:
+def check_type(header: Mapping[str, Any], types: frozenset[str]) -> None:
+    """Raise `InvalidTokenError` unless the token's `typ` is one of these, which are in lower case."""
     kind = header.get("typ")
-    _require(isinstance(kind, str) and kind.lower() in _TYPES, "not an access token")
-    _require("crit" not in header, "the token asks for extensions that are not known here")
+    require(isinstance(kind, str) and kind.lower() in types, "not an access token")
 
 
-def _audiences(claim: object) -> list[str]:
+def check_begun(claims: Mapping[str, Any], now: float) -> None:
+    """Raise `InvalidTokenError` for a token that was issued after `now`, or is not to be used before."""
+    for name in ("iat", "nbf"):
+        if name in claims:
+            require(number(claims, name) <= now, "the token is from the future")
+
+
+def audiences(claim: object) -> list[str]:
+    """Return whom a token is for: `aud` is a text or a list of them (RFC 7519 §4.1.3)."""
     if isinstance(claim, str):
         return [claim]
     return [entry for entry in claim if isinstance(entry, str)] if isinstance(claim, list) else []
 
 
-def _number(claims: dict[str, Any], name: str) -> float:
+def number(claims: Mapping[str, Any], name: str) -> float:
+    """Return a claim that is a NumericDate, at most the last second of the year 9999. Raises `InvalidTokenError`."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 (NaN)
         raise InvalidTokenError(f"the token's {name} is missing or no number")
-    return float(min(value, 1e15))
+    return float(min(value, _LAST_SECOND))
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Whether a claim is a text with something in it."""
     return isinstance(value, str) and value != ""
 
 
-def _require(condition: bool, description: str) -> None:  # noqa: FBT001 (reads as a sentence)
+def require(condition: bool, description: str) -> None:  # noqa: FBT001 (reads as a sentence)
+    """Raise `InvalidTokenError` with the description unless the condition holds."""
     if not condition:
         raise InvalidTokenError(description)

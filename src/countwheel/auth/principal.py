@@ -21,7 +21,7 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: `name` is `clients/{id}`, `principals/{id}` or `issuers/{issuer}/{subject}`.
+    """Who calls: `name` is `clients/{id}`, `principals/{id}` or `issuers/{issuer}#{subject}`.
 
     What it may do is what `policies` allow and none of them denies (criterion A7). A scope is one of them; `admin`
     stands for administration alone and implies no other. `key_id` is the access key, or the token's id.
