@@ -229,6 +229,7 @@ def altered(key: Any, **changes: Any) -> dict[str, Any]:
         ("no curve", altered(EC, crv=...), set()),
         ("Ed25519, not allowed", public(OKPKey.generate_key("Ed25519", {"kid": "x"})), set()),
         ("exponent 1", altered(RSA, e="AQ"), set()),
+        ("exponent of 65 bits", altered(RSA, e="AQAAAAAAAAAB"), set()),
         ("even exponent", altered(RSA, e="Ag"), set()),
         ("endless exponent", altered(RSA, e=public(RSA)["n"]), set()),
         ("modulus too short", altered(RSA, n=public(RSA)["n"][:172]), set()),

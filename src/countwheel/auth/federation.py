@@ -21,7 +21,7 @@ _REMEMBERED = 10_000
 _OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
 """Claims that OpenID Connect gives to ID tokens alone (Core 1.0 §2, §3.3.2.11; FAPI 1.0 part 2 §5.1)."""
 _OF_THE_CLIENT = ("azp", "client_id", "cid", "appid")
-"""Where issuers name the client that asked for the token: RFC 9068, OpenID Connect, Okta, Entra before its version 2."""
+"""Where issuers name the client that asked for the token: OpenID Connect, RFC 9068, Okta, Entra's version 1."""
 _OTHER_KINDS = frozenset({"id", "refresh", "offline", "logout", "id+jwt", "logout+jwt"})
 """What `typ` may say, in the header or, as Keycloak has it, among the claims, of a token that opens nothing."""
 _NO_ID_TOKENS = "an ID token opens nothing: send an access token"
