@@ -45,7 +45,11 @@ ROLES = ClaimMapping(
 @pytest.mark.parametrize(
     ("mapping", "claims", "scopes"),
     [
-        (ClaimMapping(), {"scope": "openid jobs:read admin"}, {"jobs:read", "admin"}),
+        (ClaimMapping(), {"scope": "openid jobs:read runs:write"}, {"jobs:read", "runs:write"}),
+        # Somebody else's word for somebody else's right.
+        (ClaimMapping(), {"scope": "admin"}, set()),
+        (ClaimMapping(scopes={"admin": frozenset({"admin"})}), {"scope": "admin"}, {"admin"}),
+        (ClaimMapping(granted=frozenset({"admin"})), {}, {"admin"}),
         (ClaimMapping(), {"scope": ["jobs:read", 5, None, ["admin"]]}, {"jobs:read"}),
         (ClaimMapping(), {"scope": "JOBS:READ jobs:read2 jobs:*  "}, set()),
         (ClaimMapping(), {"scope": {"jobs:read": True}}, set()),
