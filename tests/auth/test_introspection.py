@@ -178,6 +178,23 @@ async def test_o7_a_flood_of_tokens_asks_in_turn(issuer: FakeIssuer, clock: Fake
     assert (most, issuer.asked[ASK]) == (MAX_QUESTIONS, 60)
 
 
+async def test_o7_a_flood_that_nobody_answers_ends_in_refusals(
+    issuer: FakeIssuer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O7: who waits for a turn waits no longer than a question may take: there is no queue to stand in for good."""
+    monkeypatch.setattr("countwheel.auth.introspection.FETCH_SECONDS", 0.2)
+
+    async def silent(writer: asyncio.StreamWriter) -> None:
+        await writer.wait_closed()
+
+    issuer.documents[ASK] = silent
+    asking = introspector(issuer, clock)
+    async with asyncio.timeout(4):
+        found = await asyncio.gather(*(asking.verify(f"o-{number}") for number in range(60)), return_exceptions=True)
+    assert {type(error) for error in found} == {IssuerUnavailableError}
+    assert issuer.asked[ASK] <= MAX_QUESTIONS * 2
+
+
 def _opaque(_: FakeIssuer) -> str:
     return "2YotnFZFEjr1zCsicMWpAA"
 
