@@ -154,6 +154,7 @@ async def _awaited(result: Awaitable[int]) -> int:
 
 async def _dev(settings: Settings, *, demo: bool) -> int:
     data_dir = settings.data_dir.absolute()
+    read_issuers(settings.issuers_file, own_issuer=settings.issuer_url, development=True)  # before anything starts
     tls = server_tls(settings)
     listener = listen(settings)
     stop = _stop_signal()
@@ -190,7 +191,7 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
             "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
             "make a key with `openssl rand -base64 32` and keep it safe"
         )
-    read_issuers(settings.issuers_file, own_issuer=settings.issuer_url)  # said once, not by every worker in turn
+    read_issuers(settings.issuers_file, own_issuer=settings.issuer_url)  # once, not in every worker
     tls = server_tls(settings)
     listener = listen(settings)
     stop = _stop_signal()

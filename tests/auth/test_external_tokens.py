@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiohttp import ClientSession
 from fake_issuer import RSA, FakeIssuer
 from forge import ps256, rs256
 from hypothesis import given
@@ -22,7 +23,7 @@ from countwheel.auth.oauth import InvalidTokenError, TokenVerifier
 from countwheel.auth.trust import ClaimMapping, TrustedIssuer
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.testing import FakeClock
-from harness import running_node
+from harness import Api, dev_server, running_node
 
 START = datetime(2026, 11, 25, tzinfo=UTC)
 NOW = START.timestamp()
@@ -64,6 +65,8 @@ async def test_o1_the_claimed_issuer_only_chooses_who_judges(issuer: FakeIssuer,
     for stranger in (issuer.claims(NOW, iss="https://nobody.example"), issuer.claims(NOW, iss=OWN)):
         with pytest.raises(InvalidTokenError):
             await bearer.verify(issuer.sign(stranger, rs256(RSA)))
+    with pytest.raises(InvalidTokenError, match="not trusted here"):
+        await bearer.verify(issuer.sign(issuer.claims(NOW, iss="https://nobody.example"), rs256(RSA)))
     assert issuer.asked.total() == 0
 
 
@@ -183,6 +186,30 @@ async def test_e3_an_issuer_that_is_away_is_not_the_tokens_fault(dsn: str, issue
         assert "WWW-Authenticate" not in answer.headers
         assert answer.json["type"].endswith("/issuer-unavailable")
         assert (await node.api.call("GET", "/v1/jobs")).status == 200
+
+
+async def test_o1_o5_one_deployment_trusts_another(dsn: str, tmp_path: Path) -> None:
+    """O1, O5: by our own metadata and keys, over HTTP; without trust a token of one opens nothing at the other."""
+    file = tmp_path / "issuers.toml"
+    async with running_node(dsn) as first:
+        text = f'[[issuer]]\nissuer = "{first.url}"\naudience = "countwheel"\nallow_http = true\ntenant = "default"\n'
+        file.write_text(text)
+        headers = {"Authorization": f"Bearer {first.api.token}"}
+        async with running_node(dsn) as stranger:
+            assert (await stranger.api.call("GET", "/v1/jobs", headers=headers)).status == 401
+        async with running_node(dsn, issuers_file=file) as second:
+            assert (await second.api.call("GET", "/v1/jobs", headers=headers)).status == 200
+
+
+async def test_o5_a_development_server_trusts_an_issuer_on_loopback(issuer: FakeIssuer, tmp_path: Path) -> None:
+    """O5: `countwheel dev` as it is started, with the file in its environment, takes an issuer over plain http."""
+    file = tmp_path / "issuers.toml"
+    file.write_text(issuer.settings().replace("allow_http = true\n", ""))
+    async with dev_server(tmp_path / "data", COUNTWHEEL_ISSUERS_FILE=str(file)) as server, ClientSession() as session:
+        token = issuer.sign(issuer.claims(SystemClock().now().timestamp()), rs256(RSA))
+        answer = await Api(session, server.url, token).call("GET", "/v1/jobs")
+        assert answer.status == 200
+        assert (await Api(session, server.url, token[:-4] + "AAAA").call("GET", "/v1/jobs")).status == 401
 
 
 async def test_e3_e4_what_an_external_token_may(dsn: str, issuer: FakeIssuer, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from fake_issuer import RSA, FakeIssuer
+from fake_issuer import KEYS, RSA, FakeIssuer
 from forge import rs256
 
 from countwheel.auth.bearer import Federation
@@ -153,15 +153,15 @@ async def test_o7_an_issuer_that_does_not_answer(issuer: FakeIssuer, clock: Fake
 async def test_o7_a_flood_of_tokens_asks_in_turn(issuer: FakeIssuer, clock: FakeClock) -> None:
     """O7: however many come at once, the issuer is asked about a few at a time."""
     under_way, most = 0, 0
-    enough = asyncio.Event()
+    all_asked, release = asyncio.Event(), asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
         if under_way == MAX_QUESTIONS:
-            enough.set()
-        await enough.wait()
+            all_asked.set()
+        await release.wait()
         under_way -= 1
         body = b'{"active": false}'
         writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
@@ -169,9 +169,30 @@ async def test_o7_a_flood_of_tokens_asks_in_turn(issuer: FakeIssuer, clock: Fake
 
     issuer.documents[ASK] = answer
     asking = introspector(issuer, clock)
-    found = await asyncio.gather(*(asking.verify(f"opaque-{n}") for n in range(60)), return_exceptions=True)
-    assert {type(error) for error in found} == {InvalidTokenError}
-    assert most == MAX_QUESTIONS
+    flood = asyncio.gather(*(asking.verify(f"opaque-{number}") for number in range(60)), return_exceptions=True)
+    await all_asked.wait()
+    for _ in range(3):  # by the time that these are answered, all that were asked before have arrived
+        await JsonFetcher(TLS, allow_http=True).get(issuer.origin + KEYS)
+    release.set()
+    assert {type(error) for error in await flood} == {InvalidTokenError}
+    assert (most, issuer.asked[ASK]) == (MAX_QUESTIONS, 60)
+
+
+async def test_o7_a_flood_that_nobody_answers_ends_in_refusals(
+    issuer: FakeIssuer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O7: who waits for a turn waits no longer than a question may take: there is no queue to stand in for good."""
+    monkeypatch.setattr("countwheel.auth.introspection.FETCH_SECONDS", 0.2)
+
+    async def silent(writer: asyncio.StreamWriter) -> None:
+        await writer.wait_closed()
+
+    issuer.documents[ASK] = silent
+    asking = introspector(issuer, clock)
+    async with asyncio.timeout(4):
+        found = await asyncio.gather(*(asking.verify(f"o-{number}") for number in range(60)), return_exceptions=True)
+    assert {type(error) for error in found} == {IssuerUnavailableError}
+    assert issuer.asked[ASK] <= MAX_QUESTIONS * 2
 
 
 def _opaque(_: FakeIssuer) -> str:

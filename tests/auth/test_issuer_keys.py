@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from fake_issuer import EC, OTHER, RSA, FakeIssuer, public
 from forge import rs256
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -229,6 +231,7 @@ def altered(key: Any, **changes: Any) -> dict[str, Any]:
         ("no curve", altered(EC, crv=...), set()),
         ("Ed25519, not allowed", public(OKPKey.generate_key("Ed25519", {"kid": "x"})), set()),
         ("exponent 1", altered(RSA, e="AQ"), set()),
+        ("exponent of 65 bits", altered(RSA, e="AQAAAAAAAAAB"), set()),
         ("even exponent", altered(RSA, e="Ag"), set()),
         ("endless exponent", altered(RSA, e=public(RSA)["n"]), set()),
         ("modulus too short", altered(RSA, n=public(RSA)["n"][:172]), set()),
@@ -248,6 +251,30 @@ def test_o2_a_key_verifies_what_it_is_for(name: str, entry: Any, algorithms: set
     table = usable_keys({"keys": [entry, public(RSA, kid="beside")]}, ALLOWED)
     assert {algorithm for kid, algorithm in table if kid != "beside"} == algorithms
     assert ("beside", "RS256") in table
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+MEMBERS = st.sampled_from(["kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e", "k", "d", "oth", "x5c"])
+ENTRIES = st.builds(
+    lambda key, changes: {**public(key), **changes},
+    st.sampled_from([RSA, EC, OKPKey.generate_key("Ed25519", {"kid": "ed"})]),
+    st.dictionaries(MEMBERS, JSON | st.text("ABCxyz019-_=", max_size=400), max_size=3),
+)
+
+
+@given(JSON | st.lists(ENTRIES | JSON, max_size=4))
+def test_o2_no_key_set_breaks_the_choice(keys: Any) -> None:
+    """O2: whatever an issuer publishes, keys come of it, or a fault of the document, never an error of ours."""
+    for document in (keys, {"keys": keys}):
+        try:
+            table = usable_keys(document, ASYMMETRIC_ALGORITHMS)
+        except FetchError:
+            continue
+        assert {algorithm for _, algorithm in table} <= ASYMMETRIC_ALGORITHMS
 
 
 def test_o2_two_keys_of_one_id_are_both_tried() -> None:

@@ -140,6 +140,11 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         (USUAL + "required_claims = { a = 1.5 }", ["required_claims.a"]),
         (USUAL + "required_claims = { a = [] }", ["required_claims.a"]),
         (USUAL + "introspection_url = 'https://id.example/i'", ["introspection_url", "introspection_client_id"]),
+        (
+            USUAL + "introspection_url = 'https://id.example/i'\nintrospection_client_id = 'x'\n"
+            "introspection_client_secret_file = 'noise'",
+            ["introspection_client_secret_file", "holds no text"],
+        ),
         (USUAL + "introspection_client_id = 'x'", ["introspection_url", "is missing"]),
         (USUAL + "introspection_url = 'http://id.example/i'", ["introspection_url", "not https"]),
         ("issuer = 'https://accounts.google.com'\naudience = 'x'\ntenant = 'a'", ["required_claims", "anybody"]),
@@ -152,6 +157,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, told: list[str]) -> None:
     """The variable, the file, which issuer, which setting, and what is right."""
     (tmp_path / "empty.json").write_text('{"keys": []}')
+    (tmp_path / "noise").write_bytes(b"\xff\xfe")
     with pytest.raises(TrustFileError) as raised:
         read(tmp_path, "[[issuer]]\n" + text)
     for part in ["COUNTWHEEL_ISSUERS_FILE", str(tmp_path / "issuers.toml"), *told]:

@@ -7,9 +7,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
+import structlog
+
 from countwheel.auth.compact import MAX_TOKEN_CHARACTERS
 from countwheel.auth.federation import ExternalIdentity, check_kind, identity_of
-from countwheel.auth.fetching import FetchError, Headers, IssuerUnavailableError, JsonFetcher
+from countwheel.auth.fetching import FETCH_SECONDS, FetchError, Headers, IssuerUnavailableError, JsonFetcher
 from countwheel.auth.oauth import InvalidTokenError, check_begun, number, require
 from countwheel.auth.trust import Introspection, TrustedIssuer
 from countwheel.clock import Clock
@@ -18,6 +20,8 @@ REMEMBERED_SECONDS = 30.0
 """How long an answer is believed, a refusal as well: a revoked token opens nothing after this."""
 MAX_QUESTIONS = 16
 """How many tokens are asked about at once: more wait for their turn."""
+
+_log = structlog.get_logger(__name__)
 
 _REMEMBERED = 10_000
 _BEARER_TYPES = frozenset({"bearer", "access_token"})
@@ -40,6 +44,7 @@ class Introspector:
         self._fetcher = fetcher
         self._clock = clock
         self._turn = asyncio.Semaphore(MAX_QUESTIONS)
+        self._is_failing = False
         self._answers: OrderedDict[bytes, _Remembered] = OrderedDict()
 
     async def verify(self, token: str) -> ExternalIdentity:
@@ -61,20 +66,26 @@ class Introspector:
         return known.outcome
 
     async def _ask(self, token: str) -> _Remembered:
-        form = {"token": token, "token_type_hint": "access_token"}
-        try:
-            async with self._turn:
-                answer = await self._fetcher.post_form(self._url, form, self._headers)
-        except FetchError as error:
-            raise IssuerUnavailableError(
-                "the token's issuer cannot be asked just now: send the request again"
-            ) from error
+        answer = await self._answer({"token": token, "token_type_hint": "access_token"})
         now = self._clock.now().timestamp()
         try:
             identity = _judge(self._issuer, answer, now)
         except InvalidTokenError as error:
             return _Remembered(str(error), now + REMEMBERED_SECONDS)
         return _Remembered(identity, min(now + REMEMBERED_SECONDS, identity.expires_at))
+
+    async def _answer(self, form: dict[str, str]) -> object:
+        try:
+            # Waiting for one's turn is in it: a flood ends in refusals, not in a queue.
+            async with asyncio.timeout(FETCH_SECONDS), self._turn:
+                answer = await self._fetcher.post_form(self._url, form, self._headers)
+        except (FetchError, TimeoutError) as error:
+            if not self._is_failing:  # told once, not for every token
+                _log.warning("an issuer cannot be asked about tokens", issuer=self._issuer.issuer, error=str(error))
+            self._is_failing = True
+            raise IssuerUnavailableError("the token's issuer cannot be asked now: send the request again") from error
+        self._is_failing = False
+        return answer
 
 
 def _judge(issuer: TrustedIssuer, answer: object, now: float) -> ExternalIdentity:

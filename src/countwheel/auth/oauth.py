@@ -93,6 +93,8 @@ class TokenVerifier:
             compact = read_compact(token)
         except ValueError as error:
             raise InvalidTokenError(str(error)) from error
+        # First, because it says most to whoever has a token of an issuer that is not configured.
+        require(compact.claims.get("iss") == self._issuer_url, "the token is from an issuer that is not trusted here")
         require(compact.algorithm == ALGORITHM, "the token's algorithm is not allowed")
         require(compact.is_signed_by(self._key_of(compact)), "the token's signature is wrong")
         check_type(compact.header, ACCESS_TOKEN_TYPES)
@@ -106,7 +108,6 @@ class TokenVerifier:
         return key
 
     def _check_claims(self, claims: dict[str, Any], now: float) -> _Verified:
-        require(claims.get("iss") == self._issuer_url, "the token is from another issuer")
         require(self._audience in audiences(claims.get("aud")), "the token is for another audience")
         expires_at = number(claims, "exp")
         check_begun(claims, now + self._leeway_seconds)

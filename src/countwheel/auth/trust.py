@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from countwheel.auth.oauth import ACCESS_TOKEN_TYPES
-from countwheel.auth.principal import ALL_SCOPES
+from countwheel.auth.principal import ADMIN, ALL_SCOPES
 
 ClaimPath = tuple[str, ...]
 """The names that lead to a claim: one, or the names of the objects that it lies in before its own."""
@@ -15,6 +15,8 @@ DEFAULT_ALGORITHMS = frozenset({"RS256", "ES256"})
 DEFAULT_LEEWAY_SECONDS = 30
 
 _MAX_NAME_CHARACTERS = 200
+_TAKEN_AS_THEY_STAND = ALL_SCOPES - {ADMIN}
+"""Many issuers have an `admin` that means something else: ours is given by the operator's word alone."""
 _FROM_INSIDE_A_CLAIM = str | bool | int
 
 
@@ -53,8 +55,8 @@ class ClaimMapping:
         """Return our scopes: what is mapped, what a scope claim names as we do, and what every token gets."""
         named, roles = _values(claim_at(claims, self.scope_claim)), _values(claim_at(claims, self.roles_claim))
         mapped = [self.scopes.get(value, frozenset()) for value in named + roles]
-        as_it_stands = ALL_SCOPES.intersection(named).difference(self.scopes)
-        return self.granted.union(as_it_stands, *mapped)
+        as_they_stand = _TAKEN_AS_THEY_STAND.intersection(named).difference(self.scopes)
+        return self.granted.union(as_they_stand, *mapped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,9 +168,12 @@ def _introspection(table: Table, *, allow_http: bool) -> Introspection | None:
     _check_url(table, "introspection_url", url, allow_http=allow_http)
     if client_id is None or secret is None:
         raise table.fault("introspection_url", "needs introspection_client_id and introspection_client_secret_file")
-    text = secret.read_text(encoding="utf-8").strip()
+    try:
+        text = secret.read_text(encoding="utf-8").strip()
+    except ValueError:
+        text = ""
     if not text:
-        raise table.fault("introspection_client_secret_file", f"{secret} is empty")
+        raise table.fault("introspection_client_secret_file", f"{secret} holds no text")
     return Introspection(url, client_id, text)
 
 
