@@ -67,6 +67,17 @@ async def create_client(connection: Connection, client: ClientRow) -> None:
     )
 
 
+async def has_admin(connection: Connection) -> bool:
+    """Whether there is a client that may administer the deployment."""
+    row = await (await connection.execute(query("has_admin"))).fetchone()
+    return bool(row and row[0])
+
+
+async def lock_clients(connection: Connection) -> None:
+    """Make others who add clients wait until this transaction ends."""
+    await connection.execute(query("lock_clients"))
+
+
 async def lock_issuer_keys(connection: Connection) -> None:
     """Make other starting nodes wait until this transaction ends."""
     await connection.execute(query("lock_issuer_keys"))
