@@ -152,6 +152,30 @@ async def test_e1_a_head_over_the_limit_is_refused(head: bytes, status: int, kin
         assert serving.app.headers == []
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Host: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
+        b"Host: x\r\nContent-Length: +3\r\n",
+        b"Host: x\r\nTransfer-Encoding: chunked, identity\r\n",
+        b"Host: x\r\nTransfer-Encoding : chunked\r\n",
+        b"Host: x\r\nX: a\r\n folded\r\n",
+        b"Host: x\r\nX: a\nContent-Length: 3\r\n",
+        b"Host: x\r\nX: a\x00b\r\n",
+        b"Host: x\r\nHost: y\r\n",
+        b"X: y\r\n",
+    ],
+)
+async def test_e1_what_two_readers_would_read_differently_is_refused(head: bytes) -> None:
+    """E1: nobody smuggles a request past a proxy, and nobody signs one host and calls another (RFC 9112)."""
+    async with served() as serving:
+        client = await serving.connect()
+        await client.send(b"POST / HTTP/1.1\r\n" + head + b"\r\n0\r\n\r\n")
+        await client.refused(400, "invalid-request")
+        assert serving.app.headers == []
+
+
 async def test_a_head_at_the_limit_is_taken() -> None:
     """A hundred headers, and a path of 8 KiB, are none too many."""
     async with served() as serving:
