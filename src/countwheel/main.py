@@ -49,7 +49,7 @@ from countwheel.engine.settings import EngineSettings
 from countwheel.greeting import greet, print_admin
 from countwheel.logs import configure_logging
 from countwheel.own_postgres import own_postgres
-from countwheel.port import CannotListenError, listen, server_tls
+from countwheel.port import CannotListenError, allow_open_files, listen, server_tls
 from countwheel.reports import AuditReport, DoctorReport
 from countwheel.store import access, audit, migrate
 from countwheel.store.audit import Question
@@ -141,6 +141,7 @@ async def _awaited(result: Awaitable[int]) -> int:
 async def _dev(settings: Settings, *, demo: bool) -> int:
     data_dir = settings.data_dir.absolute()
     tls = server_tls(settings)
+    allow_open_files(settings)
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener), DataDirectoryLock(data_dir):
@@ -173,6 +174,7 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL, or use `countwheel dev`")
     _required_key(settings)
     tls = server_tls(settings)
+    allow_open_files(settings)
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener):
