@@ -1,4 +1,4 @@
-"""What `countwheel dev` says when it is ready."""
+"""What a person is told to begin with: by `countwheel dev`, and by `countwheel admin bootstrap`."""
 
 import shlex
 import sys
@@ -27,4 +27,15 @@ curl -sS {url}/v1/jobs -H "Authorization: Bearer $({environment}{command} token)
 See it arrive:  curl -sS {url}/dev/echo
 """,
         flush=True,
+    )
+
+
+def print_admin(client_id: str, secret: str, url: str) -> None:
+    """Print the credentials of a new admin, the one time that they can be: the database has a hash alone."""
+    print(f"client_id={client_id}\nclient_secret={secret}", flush=True)  # noqa: T201 (the command's output)
+    print(  # noqa: T201 (beside the output, not in it)
+        f"""
+An admin of the tenant `default`, with every right. The secret is shown this once: keep it where secrets are kept.
+Get a token:  curl -sS {url}/oauth/token -u "$client_id:$client_secret" -d grant_type=client_credentials""",
+        file=sys.stderr,
     )

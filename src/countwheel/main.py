@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -44,7 +43,7 @@ from countwheel.config import SettingError, Settings
 from countwheel.delivery.guard import Guard, Hosts
 from countwheel.delivery.sender import HttpSender, Sender
 from countwheel.demo import schedule_demo
-from countwheel.doctor.examine import DoctorReport, examine
+from countwheel.doctor.examine import examine
 from countwheel.domain.audit import Scope
 from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
@@ -53,12 +52,13 @@ from countwheel.embedded.running import dsn_of_running
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
-from countwheel.greeting import greet
+from countwheel.greeting import greet, print_admin
 from countwheel.logs import configure_logging
 from countwheel.own_postgres import own_postgres
-from countwheel.port import CannotListenError, listen, server_tls
+from countwheel.port import CannotListenError, allow_open_files, listen, server_tls
+from countwheel.reports import AuditReport, DoctorReport
 from countwheel.store import audit, clients, migrate
-from countwheel.store.audit import FoundOfJob, Question
+from countwheel.store.audit import Question
 from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.store.database_time import DatabaseClock
 from countwheel.store.nodes import Identity
@@ -78,19 +78,6 @@ _WORKER_STOP_SECONDS = 30.0
 
 class CannotStartError(Exception):
     """What keeps the server from starting, and what to do about it."""
-
-
-class AuditReport(Protocol):
-    """Who is told what an audit finds."""
-
-    def begin(self, jobs: int) -> None:
-        """Take note of how many jobs are audited."""
-
-    def take(self, answer: FoundOfJob) -> None:
-        """Take a finding in."""
-
-    def end(self, start: datetime, end: datetime) -> int:
-        """Say how it stands and return the exit code."""
 
 
 def run_dev(*, demo: bool) -> int:
@@ -122,6 +109,11 @@ def run_doctor(report: DoctorReport) -> int:
     """Run `countwheel doctor` and return its exit code."""
     code = _run(lambda settings: _doctor(settings, report), development=False)
     return code if report.is_complete else _CANNOT_EXAMINE
+
+
+def run_bootstrap(*, force: bool) -> int:
+    """Run `countwheel admin bootstrap` and return its exit code."""
+    return _run(lambda settings: _bootstrap(settings, force=force), development=False)
 
 
 def run_status() -> int:
@@ -156,6 +148,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
     data_dir = settings.data_dir.absolute()
     read_issuers(settings.issuers_file, own_issuer=settings.issuer_url, development=True)  # before anything starts
     tls = server_tls(settings)
+    allow_open_files(settings)
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener), DataDirectoryLock(data_dir):
@@ -186,18 +179,17 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
         raise CannotStartError(f"--workers {workers}: give 1 or more")
     if not settings.database_url:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL, or use `countwheel dev`")
-    if not settings.secret_key:
-        raise CannotStartError(
-            "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
-            "make a key with `openssl rand -base64 32` and keep it safe"
-        )
+    _required_key(settings)
     read_issuers(settings.issuers_file, own_issuer=settings.issuer_url)  # once, not in every worker
     tls = server_tls(settings)
+    allow_open_files(settings)
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener):
         async with _database(settings.database_url, "engine", settings.database_connections) as database:
             await _require_current_schema(database)
+            if not settings.listener_fd:  # a worker's supervisor has said it
+                await _say_how_to_begin(database)
             if workers == 1:
                 await _serve_here(settings, database, listener, stop, tls=tls, roles=roles)
                 return 0
@@ -252,6 +244,25 @@ async def _require_current_schema(database: Database) -> None:
         raise CannotStartError(f"the schema lacks migration {missing}: run `countwheel db migrate` first")
 
 
+async def _say_how_to_begin(database: Database) -> None:
+    async with database.connection() as connection:
+        if not await clients.has_admin(connection):
+            _log.warning("nobody can come in yet: make the first admin with `countwheel admin bootstrap`")
+
+
+async def _bootstrap(settings: Settings, *, force: bool) -> int:
+    chance, now = SystemChance(), SystemClock().now()
+    sealer = Sealer(_required_key(settings), chance)
+    async with _database(_required_url(settings), "admin", 1) as database:
+        await _require_current_schema(database)
+        try:
+            client_id, secret = await bootstrap.create_admin(database, sealer, chance, now, beside_others=force)
+        except bootstrap.AdminExistsError as error:
+            raise CannotStartError("there is an admin already; with --force another one is made beside it") from error
+    print_admin(client_id, secret, settings.issuer_url)
+    return 0
+
+
 async def _audit(
     settings: Settings,
     span: tuple[datetime | None, datetime | None],
@@ -299,6 +310,15 @@ async def _status(settings: Settings) -> int:
     if not status.is_current:
         print("run `countwheel db migrate`")  # noqa: T201 (the command's output)
     return 0 if status.is_current else 1
+
+
+def _required_key(settings: Settings) -> bytes:
+    if not settings.secret_key:
+        raise CannotStartError(
+            "neither COUNTWHEEL_SECRET_KEY nor COUNTWHEEL_SECRET_KEY_FILE is set: "
+            "make a key with `openssl rand -base64 32` and keep it safe"
+        )
+    return settings.secret_key
 
 
 def _required_url(settings: Settings) -> str:

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
+from structlog.testing import capture_logs
 
 from countwheel.api.protocol import MAX_HEADERS, MAX_TARGET_BYTES, ConnectionLimits
 from countwheel.api.server import HttpServer
-from countwheel.config import SettingError, read_settings
+from countwheel.config import SettingError, Settings, read_settings
+from countwheel.port import allow_open_files
 from harness import Node, eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -149,6 +152,30 @@ async def test_e1_a_head_over_the_limit_is_refused(head: bytes, status: int, kin
         client = await serving.connect()
         await client.send(head + b"\r\n")
         await client.refused(status, kind)
+        assert serving.app.headers == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Host: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n",
+        b"Host: x\r\nContent-Length: +3\r\n",
+        b"Host: x\r\nTransfer-Encoding: chunked, identity\r\n",
+        b"Host: x\r\nTransfer-Encoding : chunked\r\n",
+        b"Host: x\r\nX: a\r\n folded\r\n",
+        b"Host: x\r\nX: a\nContent-Length: 3\r\n",
+        b"Host: x\r\nX: a\x00b\r\n",
+        b"Host: x\r\nHost: y\r\n",
+        b"X: y\r\n",
+    ],
+)
+async def test_e1_what_two_readers_would_read_differently_is_refused(head: bytes) -> None:
+    """E1: nobody smuggles a request past a proxy, and nobody signs one host and calls another (RFC 9112)."""
+    async with served() as serving:
+        client = await serving.connect()
+        await client.send(b"POST / HTTP/1.1\r\n" + head + b"\r\n0\r\n\r\n")
+        await client.refused(400, "invalid-request")
         assert serving.app.headers == []
 
 
@@ -341,6 +368,26 @@ async def test_e1_the_settings_reach_the_server(node: Node) -> None:
     assert (many.status, many.json["error"]) == (400, "invalid_request")
     query = await node.api.call("GET", "/v1/jobs?page_token=" + "a" * MAX_TARGET_BYTES)
     assert (query.status, query.json["type"]) == (414, "/docs/problems/target-too-long")
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """Allow this process few open files, and give it back what it had; yields the most that it may ask for."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    yield before[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_as_many_files_may_be_open_as_connections_are_taken(few_files: int) -> None:
+    """The limit of most shells is far below the number of connections: it is raised, or a warning says what to do."""
+    needed = 700 + 100 + 256
+    with capture_logs() as logs:
+        allow_open_files(Settings(max_connections=700, concurrency=100))
+    assert (resource.getrlimit(resource.RLIMIT_NOFILE)[0], logs) == (min(needed, few_files), [])
+    with capture_logs() as logs:
+        allow_open_files(Settings(max_connections=2_000_000_000))
+    assert (logs[0]["log_level"], logs[0]["allowed"]) == ("warning", few_files)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Judge the head as a whole, before anybody sees it."""
-        self._fault = _fault_of_head(self.url, self.headers)
+        self._fault = _fault_of_head(self.parser.get_http_version(), self.url, self.headers)
         if self._fault is not None:
             raise _OverLimitError
         super().on_headers_complete()
@@ -202,13 +202,19 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
-def _fault_of_head(target: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:
+def _fault_of_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:
     if len(target) > MAX_TARGET_BYTES:
         return _LONG_TARGET
     if len(headers) > MAX_HEADERS:
         return _TOO_MANY
-    size = len(target) + sum(len(name) + len(value) + _LINE_OVERHEAD_BYTES for name, value in headers)
-    return _TOO_LARGE if size > MAX_HEAD_BYTES else None
+    size, hosts = len(target), 0
+    for name, value in headers:
+        size += len(name) + len(value) + _LINE_OVERHEAD_BYTES
+        hosts += name == b"host"
+    if size > MAX_HEAD_BYTES:
+        return _TOO_LARGE
+    # A proxy might take another one of two hosts than we do (RFC 9112, section 3.2).
+    return _NO_HOST if hosts > 1 or (hosts == 0 and version == "1.1") else None
 
 
 def _on_the_wire(problem: Problem) -> bytes:
@@ -227,6 +233,7 @@ def _on_the_wire(problem: Problem) -> bytes:
 
 
 _LONG_TARGET = of_status(414, f"the path with its query is over {MAX_TARGET_BYTES} bytes")
+_NO_HOST = of_status(400, "give one Host header")
 _TOO_MANY = of_status(431, f"there are more than {MAX_HEADERS} headers")
 _TOO_LARGE = of_status(431, f"the request line and the headers are over {MAX_HEAD_BYTES} bytes")
 _SLOW_HEAD = of_status(408, "the head of the request did not come in time")

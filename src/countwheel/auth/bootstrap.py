@@ -1,5 +1,6 @@
-"""What must be there before the first request: a tenant, a signing key, and in development a client."""
+"""What must be there before the first request: a tenant, a signing key, and somebody who may come in."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,13 +12,27 @@ from countwheel.domain import ids
 from countwheel.store import access, clients
 from countwheel.store.access import IssuerKeyRow
 from countwheel.store.clients import ClientRow
-from countwheel.store.database import Database
+from countwheel.store.database import Connection, Database
 from countwheel.store.sealing import Sealer
 
 DEFAULT_TENANT = "default"
 """The tenant that is there from the first start: whoever operates the deployment."""
+ADMIN_CLIENT = "admin"
 _ENTROPY_BYTES = 10
 _SIGNING_SECRET_BYTES = 32
+
+
+class AdminExistsError(Exception):
+    """There is a client already that may administer the deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTerms:
+    """What a new client is called, whose it is, and what it may do."""
+
+    name: str
+    tenant: str
+    scopes: frozenset[str]
 
 
 async def ensure_tenant(
@@ -72,10 +87,33 @@ async def create_client(
 
     Raises `LookupError` if there is no such tenant.
     """
-    client_id, secret = new_client_id(chance), new_client_secret(chance)
     async with database.connection() as connection:
-        tenant_id = await access.find_tenant(connection, tenant)
-        if tenant_id is None:
-            raise LookupError(f"there is no tenant {tenant}")
-        await clients.create(connection, ClientRow(client_id, tenant_id, hash_secret(secret), scopes, name))
+        return await _add_client(connection, chance, ClientTerms(name, tenant, scopes))
+
+
+async def create_admin(
+    database: Database, sealer: Sealer, chance: Chance, now: datetime, *, beside_others: bool = False
+) -> tuple[str, str]:
+    """Make a client with every scope in the default tenant, the tenant too where it is not there, and return the
+    client's id and its secret.
+
+    Raises `AdminExistsError` if there is an admin, unless another one may stand `beside_others` (of two who ask at the
+    same time one is refused), and `WrongSecretKeyError` where the sealer's key is not this database's.
+    """
+    await ensure_issuer_keys(database, sealer, now)
+    await ensure_tenant(database, sealer, chance, now)
+    async with database.transaction() as connection:
+        await clients.lock(connection)
+        if not beside_others and await clients.has_admin(connection):
+            raise AdminExistsError
+        return await _add_client(connection, chance, ClientTerms(ADMIN_CLIENT, DEFAULT_TENANT, ALL_SCOPES))
+
+
+async def _add_client(connection: Connection, chance: Chance, terms: ClientTerms) -> tuple[str, str]:
+    client_id, secret = new_client_id(chance), new_client_secret(chance)
+    tenant_id = await access.find_tenant(connection, terms.tenant)
+    if tenant_id is None:
+        raise LookupError(f"there is no tenant {terms.tenant}")
+    row = ClientRow(client_id, tenant_id, hash_secret(secret), terms.scopes, terms.name)
+    await clients.create(connection, row)
     return client_id, secret

@@ -13,6 +13,9 @@ _ROLES = "api,engine"
 db = App(name="db", help="The database schema.")
 app.command(db)
 
+admin = App(name="admin", help="Who may administer a deployment.")
+app.command(admin)
+
 cron = App(name="cron", help="What a schedule means. Needs no server.")
 app.command(cron)
 
@@ -122,6 +125,16 @@ def next_(
     from countwheel.cli.cron import print_next  # noqa: PLC0415 (quick --help)
 
     sys.exit(print_next(expression, timezone, count=count, start=from_, display=display_timezone))
+
+
+@admin.command
+def bootstrap(
+    *, force: Annotated[bool, Parameter(negative="", help="Make another one, though there is an admin.")] = False
+) -> None:
+    """Make the first admin of the deployment on COUNTWHEEL_DATABASE_URL, and print its id and its secret, once."""
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_bootstrap(force=force))
 
 
 @db.command

@@ -1,9 +1,8 @@
 """Looking at a deployment: the one step of the doctor that touches files and the database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from countwheel import __version__
 from countwheel.api.tls import TlsError, read_expiry
@@ -25,17 +24,6 @@ from countwheel.store import durability, inspection, migrate
 from countwheel.store.database import Connection, Database, DatabaseUnavailableError
 
 _KEPT_IN_DEVELOPMENT = ("secret.key", "client.json", "postgres.password")
-
-
-class DoctorReport(Protocol):
-    """Who is told what the doctor finds."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it was told."""
-
-    def show(self, findings: Sequence[Finding]) -> int:
-        """Say it and return the exit code."""
 
 
 async def examine(settings: Settings, dsn: str, clock: Clock, *, default_sslmode: str = "") -> list[Finding]:

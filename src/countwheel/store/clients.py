@@ -53,6 +53,17 @@ async def create(connection: Connection, client: ClientRow) -> None:
     )
 
 
+async def has_admin(connection: Connection) -> bool:
+    """Whether there is a client that may administer the deployment."""
+    row = await (await connection.execute(query("has_admin"))).fetchone()
+    return bool(row and row[0])
+
+
+async def lock(connection: Connection) -> None:
+    """Make others who add clients wait until this transaction ends."""
+    await connection.execute(query("lock_clients"))
+
+
 async def read(
     connection: Connection, tenant_id: UUID, *, client_id: str | None = None, after: str | None = None, limit: int = 1
 ) -> list[ClientView]:

@@ -22,3 +22,10 @@ INSERT INTO issuer_keys (kid, private_key, created_at) VALUES (%(kid)s, %(privat
 -- name: lock_issuer_keys
 -- Two nodes that start on an empty database must not make two keys.
 LOCK TABLE issuer_keys IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: has_admin
+SELECT EXISTS (SELECT FROM clients WHERE revoked_at IS NULL AND 'admin' = ANY(scopes));
+
+-- name: lock_clients
+-- Two who make the first admin at the same time must not make two.
+LOCK TABLE clients IN SHARE ROW EXCLUSIVE MODE;
