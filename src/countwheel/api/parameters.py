@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from starlette.requests import Request
@@ -18,6 +19,8 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _PAGING = ("page_size", "page_token")
 _SWITCH = {"true": True, "false": False}
+_IN_NAMES = ":[]"
+"""What names hold beside letters, digits, `.`, `_` and `-`: `[::1]:8443` is a target's."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
@@ -103,8 +106,11 @@ def path_name(request: Request, contract: Contract, schema: str, *, of: str = "n
 
 
 def canonical(text: str) -> str:
-    """Return a part of a path as it is stored: an id in lower case, whatever else as it is."""
-    return text.lower() if _UUID.fullmatch(text) else text
+    """Return a part of a path as it is in the name of a resource: an id in lower case, whatever else as it is.
+
+    What no id and no name can hold is percent-encoded: a resource stands in headers and in the audit log.
+    """
+    return text.lower() if _UUID.fullmatch(text) else quote(text, safe=_IN_NAMES)
 
 
 def path_uuid(request: Request, name: str) -> UUID:

@@ -1,0 +1,33 @@
+"""Ways in that were tried, and are shut: paths that are no names, other tenants, rights that end halfway."""
+
+import asyncio
+
+import pytest
+from yarl import URL
+
+from harness import Api, Node
+
+
+async def send_raw(node: Node, path: str, api: Api) -> bytes:
+    """Return the whole answer to a path that is sent as it is."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", URL(node.url).port)
+    lines = (f"GET {path} HTTP/1.1", "host: x", f"authorization: Bearer {api.token}", "connection: close", "", "")
+    writer.write("\r\n".join(lines).encode())
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("part", ["%0d%0aX-Evil:%20yes", "%E6%BC%A2", "%00", "a%22b", "%ff", "x" * 5000, "{jobId}", "*"])
+@pytest.mark.parametrize("base", ["/v1/jobs/", "/v1/calendars/"])
+async def test_e3_a_path_that_is_no_name_is_refused_as_any_other(node: Node, base: str, part: str) -> None:
+    """403 with its challenge, on record, and nothing of the path ends a header's line; with the right, 400 or 404."""
+    reader = await node.client(scopes=frozenset({"runs:read"}))
+    head = (await send_raw(node, base + part, reader)).split(b"\r\n\r\n")[0]
+    assert (head.split()[1], b"insufficient_scope" in head, b"\nX-Evil" in head) == (b"403", True, False)
+    (entry,) = (await node.api.call("GET", "/v1/audit-log")).json["items"]
+    assert (entry["status"], entry["resource"].isascii(), entry["resource"].isprintable()) == (403, True, True)
+    assert entry["resource"] != f"{base.removeprefix('/v1/')}*", "no path names a whole collection"
+    assert (await send_raw(node, base + part, node.api)).split()[1] in {b"400", b"404"}
