@@ -31,3 +31,14 @@ async def test_e3_a_path_that_is_no_name_is_refused_as_any_other(node: Node, bas
     assert (entry["status"], entry["resource"].isascii(), entry["resource"].isprintable()) == (403, True, True)
     assert entry["resource"] != f"{base.removeprefix('/v1/')}*", "no path names a whole collection"
     assert (await send_raw(node, base + part, node.api)).split()[1] in {b"400", b"404"}
+
+
+@pytest.mark.parametrize("when", ["2027-02-30T00:00:00Z", "2027-06-30T12:59:60Z", "2199-12-31T23:59:59-23:59"])
+async def test_e2_an_instant_that_no_calendar_has_is_refused(node: Node, when: str) -> None:
+    """It has the form of one, and is none: 400 with its place, for the end of a key and for a simulation."""
+    principal_id = (await node.api.call("POST", "/v1/principals", {"name": "p"})).json["principal_id"]
+    key = await node.api.call("POST", f"/v1/principals/{principal_id}/access-keys", {"expires_at": when})
+    question = {"action": "jobs:Read", "resource": "jobs/1", "context": {"current_time": when}}
+    simulation = await node.api.call("POST", "/v1/policies:simulate", question)
+    assert (key.status, key.json["errors"][0]["pointer"]) == (400, "#/expires_at")
+    assert (simulation.status, simulation.json["errors"][0]["pointer"]) == (400, "#/context/current_time")

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from countwheel.api.contract import Contract
 from countwheel.api.paging import Page, read_page
 from countwheel.api.problems import invalid_parameter
-from countwheel.domain.errors import ScheduleError
+from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.timestamp import parse_oneoff
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -95,6 +95,14 @@ class Parameters:
         """Return the page that is asked for; its token is bound to this path and the other parameters."""
         filters = {name: sorted(values) for name, values in self._values.items() if name not in _PAGING}
         return read_page(self.text("page_size"), self.text("page_token"), filters | {"path": [self._path.rstrip("/")]})
+
+
+def instant_at(text: str, pointer: str) -> datetime:
+    """Return the instant that a body has at `pointer`. Raises `InvalidError` for one that no calendar has."""
+    try:
+        return parse_oneoff(text, None)
+    except ScheduleError as error:
+        raise InvalidError([Fault(pointer, str(error))]) from error
 
 
 def path_name(request: Request, contract: Contract, schema: str, *, of: str = "name") -> str:
