@@ -42,3 +42,9 @@ async def test_e2_an_instant_that_no_calendar_has_is_refused(node: Node, when: s
     simulation = await node.api.call("POST", "/v1/policies:simulate", question)
     assert (key.status, key.json["errors"][0]["pointer"]) == (400, "#/expires_at")
     assert (simulation.status, simulation.json["errors"][0]["pointer"]) == (400, "#/context/current_time")
+
+
+async def test_nodes_are_shown_to_the_operators_alone(node: Node) -> None:
+    """An administrator of another tenant does not see hosts, versions, and how many runs of everybody are held."""
+    elsewhere = await node.client(tenant="elsewhere")
+    assert [(await api.call("GET", "/v1/nodes")).status for api in (node.api, elsewhere)] == [200, 403]
