@@ -48,3 +48,14 @@ async def test_nodes_are_shown_to_the_operators_alone(node: Node) -> None:
     """An administrator of another tenant does not see hosts, versions, and how many runs of everybody are held."""
     elsewhere = await node.client(tenant="elsewhere")
     assert [(await api.call("GET", "/v1/nodes")).status for api in (node.api, elsewhere)] == [200, 403]
+
+
+async def test_whoever_completes_a_run_without_its_token_is_on_record(node: Node) -> None:
+    """A principal that says how a run went, and one that may not: as with every other change."""
+    job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/")
+    run = f"jobs/{job['job_id']}/run/{job['next_run']['run_id']}"
+    reader = await node.client(scopes=frozenset({"runs:read"}))
+    assert (await reader.call("POST", f"/v1/{run}/complete", {"status": "SUCCEEDED"})).status == 403
+    assert (await node.api.call("POST", f"/v1/{run}/complete", {"status": "SUCCEEDED"})).status == 409
+    (entry,) = (await node.api.call("GET", f"/v1/audit-log?resource={run}")).json["items"]
+    assert (entry["action"], entry["status"]) == ("runs:Complete", 403)
