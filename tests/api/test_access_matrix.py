@@ -88,7 +88,7 @@ ROWS = [
     Row("/v1/schedules:preview", "POST", 400),
     Row("/v1/schedules:simulate", "POST", 400),
     Row("/v1/forecast", "GET", 200),
-    Row("/v1/nodes", "GET", 200),
+    Row("/v1/nodes", "GET", 200, operators_only=True),
     Row("/v1/clients", "GET", 200),
     Row("/v1/clients", "POST", 400),
     Row("/v1/clients/{clientId}", "GET", 404),

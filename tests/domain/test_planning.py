@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -312,3 +313,28 @@ def test_a_backfill_is_late_by_its_nature() -> None:
     """It is of a month ago, waited for a week, and runs."""
     late = candidate(scheduled_for=NOON - 30 * DAY, trigger=Trigger.BACKFILL, schedule=None, first_claim=False)
     assert plan(late, now=NOON) == Plan()
+
+
+@pytest.mark.parametrize(
+    ("changes", "ended"),
+    [
+        ({}, RunStatus.SKIPPED),
+        ({"begun": True, "first_claim": False}, RunStatus.FAILED),
+        ({"schedule": None}, RunStatus.SKIPPED),
+        ({"schedule": None, "trigger": Trigger.MANUAL}, RunStatus.SKIPPED),
+        ({"schedule": None, "trigger": Trigger.BACKFILL}, RunStatus.SKIPPED),
+        ({"schedule": None, "trigger": Trigger.NOTIFICATION}, RunStatus.FAILED),
+        ({"job_status": JobStatus.DELETED}, RunStatus.CANCELED),
+        ({"cancel_reason": "somebody asked"}, RunStatus.CANCELED),
+        ({"cancel_reason": "somebody asked", "begun": True, "first_claim": False}, RunStatus.CANCELED),
+        ({"cancel_reason": "x", "schedule": None, "trigger": Trigger.CANCELLATION}, RunStatus.CANCELED),
+    ],
+)
+def test_nothing_of_a_suspended_tenant_is_sent(changes: dict[str, object], ended: RunStatus) -> None:
+    """Whatever it is, it ends with a reason, a cancel as CANCELED (promise 6); a chain that goes on names its next."""
+    planned = plan(candidate(tenant_is_suspended=True, **changes), now=NOON + HOUR)
+    assert planned.ending is not None
+    assert planned.ending.status is ended
+    of_chain = changes.get("schedule", HOURLY) is not None and changes.get("first_claim", True)
+    goes_on = of_chain and changes.get("job_status") is not JobStatus.DELETED
+    assert planned.following == (NOON + HOUR if goes_on else None)

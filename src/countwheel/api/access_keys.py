@@ -9,14 +9,13 @@ from countwheel.api.answers import json_answer
 from countwheel.api.body import read_optional_json
 from countwheel.api.clients import SHOWN_ONCE
 from countwheel.api.jobs import not_found
-from countwheel.api.parameters import Parameters, path_name, path_uuid
+from countwheel.api.parameters import Parameters, instant_at, path_name, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.views import timestamp
 from countwheel.auth.access_keys import new_access_key_id, new_access_secret
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError
-from countwheel.domain.timestamp import parse_oneoff
 from countwheel.store import access_keys, principals
 from countwheel.store.access_keys import MOST_ACTIVE, AccessKeyRow, NewAccessKey
 
@@ -37,7 +36,7 @@ async def create_access_key(api: ApiParts, request: Request, principal: Principa
     Parameters(request)
     principal_id = path_uuid(request, "principalId")
     body = api.contract.checked("NewAccessKey", await read_optional_json(request, api.settings.max_body_bytes))
-    expires_at = parse_oneoff(body["expires_at"], None) if "expires_at" in body else None
+    expires_at = instant_at(body["expires_at"], "#/expires_at") if "expires_at" in body else None
     if expires_at is not None and expires_at <= api.clock.now():
         raise InvalidError([Fault("#/expires_at", "is in the past")])
     key_id, secret = new_access_key_id(api.chance), new_access_secret(api.chance)

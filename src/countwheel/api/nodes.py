@@ -1,4 +1,4 @@
-"""`GET /v1/nodes`: who works, since when, by what clock. For administrators."""
+"""`GET /v1/nodes`: who works, since when, by what clock. For the operators: nodes work for every tenant."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from countwheel.api.answers import page_answer
+from countwheel.api.operators import only_operators
 from countwheel.api.parameters import Parameters
 from countwheel.api.parts import ApiParts
 from countwheel.api.views import timestamp
@@ -16,7 +17,7 @@ from countwheel.store.nodes import NodeRow
 
 async def list_nodes(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`GET /v1/nodes`: by id; nodes that ended stay listed for a day."""
-    del principal  # nodes belong to no tenant: the scope alone decides
+    await only_operators(api, principal)  # how much the nodes hold would tell a tenant of the others
     page = Parameters(request, "page_size", "page_token").page()
     async with api.database.connection() as connection:
         rows = await nodes.find_page(connection, after=page.last, limit=page.size + 1)

@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from starlette.requests import Request
@@ -11,13 +12,15 @@ from starlette.requests import Request
 from countwheel.api.contract import Contract
 from countwheel.api.paging import Page, read_page
 from countwheel.api.problems import invalid_parameter
-from countwheel.domain.errors import ScheduleError
+from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.timestamp import parse_oneoff
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _PAGING = ("page_size", "page_token")
 _SWITCH = {"true": True, "false": False}
+_IN_NAMES = ":[]"
+"""What names hold beside letters, digits, `.`, `_` and `-`: `[::1]:8443` is a target's."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
@@ -94,6 +97,14 @@ class Parameters:
         return read_page(self.text("page_size"), self.text("page_token"), filters | {"path": [self._path.rstrip("/")]})
 
 
+def instant_at(text: str, pointer: str) -> datetime:
+    """Return the instant that a body has at `pointer`. Raises `InvalidError` for one that no calendar has."""
+    try:
+        return parse_oneoff(text, None)
+    except ScheduleError as error:
+        raise InvalidError([Fault(pointer, str(error))]) from error
+
+
 def path_name(request: Request, contract: Contract, schema: str, *, of: str = "name") -> str:
     """Return a name in the path. Raises the 400 problem if it is not as one of the contract's schemas has it."""
     name = str(request.path_params[of])
@@ -103,8 +114,11 @@ def path_name(request: Request, contract: Contract, schema: str, *, of: str = "n
 
 
 def canonical(text: str) -> str:
-    """Return a part of a path as it is stored: an id in lower case, whatever else as it is."""
-    return text.lower() if _UUID.fullmatch(text) else text
+    """Return a part of a path as it is in the name of a resource: an id in lower case, whatever else as it is.
+
+    What no id and no name can hold is percent-encoded: a resource stands in headers and in the audit log.
+    """
+    return text.lower() if _UUID.fullmatch(text) else quote(text, safe=_IN_NAMES)
 
 
 def path_uuid(request: Request, name: str) -> UUID:

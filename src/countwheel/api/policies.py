@@ -12,7 +12,7 @@ from starlette.responses import Response
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json
 from countwheel.api.jobs import not_found
-from countwheel.api.parameters import Parameters, path_name
+from countwheel.api.parameters import Parameters, instant_at, path_name
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.views import timestamp
@@ -23,7 +23,6 @@ from countwheel.auth.policy_document import read_policy
 from countwheel.auth.principal import Principal
 from countwheel.auth.rights import policies_of_scopes, read_stored
 from countwheel.domain.errors import Fault, InvalidError
-from countwheel.domain.timestamp import parse_oneoff
 from countwheel.store import clients, policies
 from countwheel.store.policies import PolicyRow
 
@@ -124,7 +123,7 @@ def _context(principal: Principal, holder: str, said: Mapping[str, Any]) -> Cont
         except ValueError as error:
             raise InvalidError([Fault("#/context/source_ip", "not an IP address")]) from error
     if "current_time" in said:
-        context = replace(context, now=parse_oneoff(said["current_time"], None))
+        context = replace(context, now=instant_at(said["current_time"], "#/context/current_time"))
     return context
 
 

@@ -23,8 +23,8 @@ from countwheel.store.audit_log import Entry
 MOST_CHARACTERS = 16_384
 """Of what a resource was, and of what it became: more is left out, and said to be."""
 
-_READING = frozenset({"List", "Read", "ListVersions", "Audit", "Preview", "Simulate"})
-"""Verbs of actions that change nothing."""
+_READING = frozenset({"List", "Read", "ListVersions", "Audit", "Preview", "Simulate", "Heartbeat"})
+"""Verbs of actions that change nothing, or nothing but how long a run may be silent."""
 _FORBIDDEN = 403
 _ENTROPY_BYTES = 10
 

@@ -89,22 +89,18 @@ class Resource:
             raise problem
         if isinstance(operation, Open):
             return await operation.handler(self._api, request)
-        if isinstance(operation, Signed):
-            caller = target_of_attempt(self._api, request) or await self._principal_as_caller(request, operation)
+        if isinstance(operation, Signed) and (target := target_of_attempt(self._api, request)) is not None:
             accepts_json(request)
-            return await operation.handler(self._api, request, caller)
+            return await operation.handler(self._api, request, target)
         principal = await authenticate(self._api, request)
         doing = Doing(principal, operation.action, _resource(operation.resource, request))
         return await recorded(self._api, request, doing, lambda: self._obey(request, operation, doing))
 
-    async def _principal_as_caller(self, request: Request, operation: Signed) -> Caller:
-        principal = await authenticate(self._api, request)
-        authorize(principal, operation.action, _resource(operation.resource, request))
-        return Caller(principal.tenant_id, None)
-
-    async def _obey(self, request: Request, operation: Guarded, doing: Doing) -> Response:
+    async def _obey(self, request: Request, operation: Guarded | Signed, doing: Doing) -> Response:
         authorize(doing.principal, doing.action, doing.resource)
         accepts_json(request)
+        if isinstance(operation, Signed):
+            return await operation.handler(self._api, request, Caller(doing.principal.tenant_id, None))
         if operation.shows is not None:
             await note_before(self._api, request, doing.principal, operation.shows)
         return await operation.handler(self._api, request, doing.principal)

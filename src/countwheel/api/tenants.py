@@ -12,6 +12,7 @@ from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_json, read_optional_json
 from countwheel.api.clients import SHOWN_ONCE
 from countwheel.api.jobs import not_found
+from countwheel.api.operators import only_operators, operates
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
@@ -27,7 +28,7 @@ _QUOTAS = tuple(entry.name for entry in fields(Quotas))
 async def list_tenants(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`GET /v1/tenants`: latest first; for those who are no operators, their own alone."""
     page = Parameters(request, "page_size", "page_token").page()
-    own = None if await _operates(api, principal) else principal.tenant_id
+    own = None if await operates(api, principal) else principal.tenant_id
     async with api.database.connection() as connection:
         rows = await tenants.read(connection, tenant_id=own, before=page.before, limit=page.size + 1)
     return page_answer(request, page, rows, _view, lambda row: row.tenant_id)
@@ -36,7 +37,7 @@ async def list_tenants(api: ApiParts, request: Request, principal: Principal) ->
 async def create_tenant(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/tenants`: a tenant, and its first administrator, whose secret is shown once."""
     Parameters(request)
-    await _only_operators(api, principal)
+    await only_operators(api, principal)
     body = api.contract.checked("NewTenant", await read_json(request, api.settings.max_body_bytes))
     made = await bootstrap.create_tenant(api.database, api.sealer, api.chance, api.clock.now(), name=body["name"])
     if made is None:
@@ -52,7 +53,7 @@ async def read_tenant(api: ApiParts, request: Request, principal: Principal) -> 
     """`GET /v1/tenants/{tenantId}`: one's own, or, for operators, any."""
     Parameters(request)
     tenant_id = path_uuid(request, "tenantId")
-    if tenant_id != principal.tenant_id and not await _operates(api, principal):
+    if tenant_id != principal.tenant_id and not await operates(api, principal):
         raise not_found("tenant")
     return json_answer(await _read(api, tenant_id), 200)
 
@@ -60,7 +61,7 @@ async def read_tenant(api: ApiParts, request: Request, principal: Principal) -> 
 async def amend_tenant(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`PATCH /v1/tenants/{tenantId}`: what it may use (RFC 7396: what is left out stays, null is without limit)."""
     Parameters(request)
-    await _only_operators(api, principal)
+    await only_operators(api, principal)
     tenant_id = path_uuid(request, "tenantId")
     body = api.contract.checked("TenantPatch", await read_json(request, api.settings.max_body_bytes))
     async with api.database.transaction() as connection:
@@ -74,7 +75,7 @@ async def amend_tenant(api: ApiParts, request: Request, principal: Principal) ->
 async def suspend_tenant(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/tenants/{tenantId}/suspend`: nobody of it is let in, its occurrences are skipped with the reason."""
     Parameters(request)
-    await _only_operators(api, principal)
+    await only_operators(api, principal)
     tenant_id = path_uuid(request, "tenantId")
     body = api.contract.checked("Pause", await read_optional_json(request, api.settings.max_body_bytes))
     if tenant_id == principal.tenant_id:
@@ -88,23 +89,12 @@ async def suspend_tenant(api: ApiParts, request: Request, principal: Principal) 
 async def resume_tenant(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/tenants/{tenantId}/resume`: let it go on from now."""
     Parameters(request)
-    await _only_operators(api, principal)
+    await only_operators(api, principal)
     tenant_id = path_uuid(request, "tenantId")
     async with api.database.connection() as connection:
         if not await tenants.resume(connection, tenant_id):
             raise not_found("tenant")
     return json_answer(await _read(api, tenant_id), 200)
-
-
-async def _operates(api: ApiParts, principal: Principal) -> bool:
-    operators = await api.rights.of_tenant(bootstrap.DEFAULT_TENANT)
-    return operators is not None and operators.tenant_id == principal.tenant_id
-
-
-async def _only_operators(api: ApiParts, principal: Principal) -> None:
-    if not await _operates(api, principal):
-        detail = f"only the operators' tenant ({bootstrap.DEFAULT_TENANT}) administers tenants"
-        raise Problem(403, "forbidden", detail=detail)
 
 
 def _quotas(body: Mapping[str, Any], so_far: Quotas) -> Quotas:

@@ -79,7 +79,7 @@ def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] 
     `cancelled` are the future occurrences of the job that were cancelled before their rows existed.
     """
     if candidate.trigger in ERRANDS:
-        return Plan(_suspended(candidate)) if candidate.tenant_is_suspended else _plan_errand(candidate)
+        return _plan_errand(candidate)
     return _plan_of_job(candidate, now, cancelled)
 
 
@@ -109,17 +109,19 @@ def _plan_errand(candidate: Candidate) -> Plan:
     """An errand is sent whatever has become of its job meanwhile: that may be what it is about."""
     if candidate.cancel_reason is not None:
         return Plan(Ending(RunStatus.CANCELED, candidate.cancel_reason))
+    if candidate.tenant_is_suspended:
+        return Plan(_suspended(candidate))
     return Plan(_parked(candidate) if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT else None)
 
 
 def _not_to_be_sent(candidate: Candidate) -> Ending | None:
     """Return how a run ends that is not to be sent, whenever it was due."""
-    if candidate.tenant_is_suspended:
-        return _suspended(candidate)
     if candidate.job_status is JobStatus.PAUSED and not candidate.begun:
         return Ending(RunStatus.SKIPPED, "paused: its job was paused when it was due")
     if candidate.cancel_reason is not None:
         return Ending(RunStatus.CANCELED, candidate.cancel_reason)
+    if candidate.tenant_is_suspended:
+        return _suspended(candidate)
     return _parked(candidate) if candidate.lost_attempts >= LOST_ATTEMPTS_LIMIT else None
 
 
