@@ -14,7 +14,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 """Each unless the answer has one of its own."""
 
-_STRICT_TRANSPORT_SECURITY = "max-age=31536000"
+STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 """For answers over TLS (RFC 6797). Other names under ours are none of our business: no includeSubDomains."""
 
 
@@ -24,4 +24,4 @@ def complete(headers: MutableHeaders, request_id: str, *, secure: bool) -> None:
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     if secure:
-        headers["Strict-Transport-Security"] = _STRICT_TRANSPORT_SECURITY
+        headers["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from countwheel.api.headers import SECURITY_HEADERS
+from countwheel.api.headers import SECURITY_HEADERS, STRICT_TRANSPORT_SECURITY
 from countwheel.api.problems import MEDIA_TYPE, Problem, of_status
 
 MAX_HEAD_BYTES = 65_536
@@ -196,7 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             if self._is_answering():
                 self.cycle.disconnected = True
-            self.transport.write(_on_the_wire(problem))
+            self.transport.write(_on_the_wire(problem, secure=self.scheme == "https"))
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
@@ -217,11 +217,12 @@ def _fault_of_head(version: str, target: bytes, headers: list[tuple[bytes, bytes
     return _NO_HOST if hosts > 1 or (hosts == 0 and version == "1.1") else None
 
 
-def _on_the_wire(problem: Problem) -> bytes:
+def _on_the_wire(problem: Problem, *, secure: bool) -> bytes:
     document: dict[str, Any] = problem.document(_NO_REQUEST)
     body = json.dumps(document).encode()
     headers = {
         **SECURITY_HEADERS,
+        **({"Strict-Transport-Security": STRICT_TRANSPORT_SECURITY} if secure else {}),
         **problem.headers,
         "Content-Type": MEDIA_TYPE,
         "Content-Length": str(len(body)),

@@ -77,17 +77,17 @@ def judge_files(files: Iterable[FileSeen]) -> Iterator[Finding]:
 
 def judge_address(address: DatabaseAddress) -> Finding:
     """Tell whether the way to PostgreSQL can be listened to, or led astray."""
-    mode = address.sslmode or "none asked for"
+    seen = f"sslmode={address.sslmode}" if address.sslmode else "no sslmode is set"
     if not address.is_remote:
         return good("postgres-tls", "PostgreSQL is on this machine")
     if address.sslmode == "verify-full":
-        return good("postgres-tls", f"sslmode={mode}")
+        return good("postgres-tls", seen)
     remedy = "add sslmode=verify-full&sslrootcert=... to COUNTWHEEL_DATABASE_URL"
     if address.sslmode in {"require", "verify-ca"}:
         why = "the connection is encrypted, but whom it leads to is not checked by name"
-        return doubtful("postgres-tls", f"sslmode={mode}", why, remedy)
+        return doubtful("postgres-tls", seen, why, remedy)
     why = "passwords and payloads may cross the network in clear, and nobody checks who answers"
-    return unsafe("postgres-tls", f"sslmode={mode}", why, remedy)
+    return unsafe("postgres-tls", seen, why, remedy)
 
 
 def judge_certificate(seen: CertificateSeen, now: datetime) -> Finding:
@@ -173,7 +173,9 @@ def _of_http_targets(settings: Settings) -> Finding:
 
 
 def _of_networks(networks: Sequence[_Network]) -> Finding:
-    remedy = "take them out of COUNTWHEEL_ALLOWED_NETWORKS, or name single hosts in COUNTWHEEL_ALLOWED_HOSTS"
+    remedy = (
+        "take them out of COUNTWHEEL_ALLOWED_NETWORKS, or let named hosts alone be called (COUNTWHEEL_ALLOWED_HOSTS)"
+    )
     if opened := _overlapping(networks, _METADATA):
         why = "whoever may create jobs can have the cloud's metadata service called, which gives credentials"
         return unsafe("allowed-networks", opened, why, remedy)
