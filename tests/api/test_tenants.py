@@ -110,6 +110,15 @@ async def test_e5_jobs_are_limited(node: Node) -> None:
     await eventually(is_let_through)
 
 
+async def test_i1_a_repeated_key_is_answered_although_the_quota_is_used_up(node: Node) -> None:
+    """Its own job has used up the last of it: it was created, and a 429 would say that it was not."""
+    _, api = await make(node, max_jobs=1)
+    first, again = [await api.call("POST", "/v1/jobs", YEARLY, {"Idempotency-Key": "k"}) for _ in range(2)]
+    assert (first.status, again.status, again.headers["Idempotent-Replayed"]) == (201, 201, "true")
+    assert first.json["job_id"] == again.json["job_id"]
+    assert (await api.call("POST", "/v1/jobs", YEARLY, {"Idempotency-Key": "other"})).status == 429
+
+
 async def test_e5_payloads_are_limited(node: Node) -> None:
     """By the bytes of all of them together."""
     _, api = await make(node, max_payload_bytes=100)

@@ -9,6 +9,14 @@ from countwheel.store import idempotency
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
+async def was_used(api: ApiParts, operation: str, tenant_id: UUID, key: str | None) -> bool:
+    """Whether a key was used before, with whatever meaning."""
+    if key is None:
+        return False
+    async with api.database.connection() as connection:
+        return bool(await idempotency.find(connection, operation, [(tenant_id, key)]))
+
+
 async def find_answer(
     api: ApiParts, operation: str, tenant_id: UUID, key: str | None, fingerprint: bytes | None
 ) -> str:
