@@ -137,6 +137,19 @@ async def test_e5_wanted_runs_are_limited(node: Node, receiver: WebhookReceiver)
     assert (await api.run_when(due, "SUCCEEDED"))["attempt"] == 1
 
 
+async def test_e5_a_bulk_run_is_done_whole_and_worked_off_before_the_next(node: Node) -> None:
+    """All of its jobs run, whatever the rate; it is on record; what comes then is refused."""
+    _, api = await make(node, runs_per_second=1)
+    for _ in range(8):
+        await api.create(**YEARLY, labels={"team": "a"})
+    wish = {"filter": {"labels": {"team": "a"}}}
+    done = await api.call("POST", "/v1/jobs:run", wish, {"Idempotency-Key": "k"})
+    assert (done.status, done.json["changed"], done.json["next_page_token"]) == (200, 8, "")
+    assert len((await api.call("GET", "/v1/audit-log?action=runs:Create")).json["items"]) == 1
+    refused = await api.call("POST", "/v1/jobs:run", wish, {"Idempotency-Key": "k"})
+    assert (refused.status, int(refused.headers["Retry-After"]) > 4) == (429, True)
+
+
 async def test_a_quota_that_is_none_is_refused(node: Node) -> None:
     """E2: nothing below what means anything."""
     answer = await node.api.call("POST", "/v1/tenants", {"name": "x", "max_jobs": -1, "creates_per_second": 0})
