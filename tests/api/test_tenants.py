@@ -127,6 +127,18 @@ async def test_e5_payloads_are_limited(node: Node) -> None:
     assert (refused.status, "max_payload_bytes" in refused.json["detail"]) == (429, True)
 
 
+async def test_e5_a_payload_does_not_grow_past_the_quota_later(node: Node) -> None:
+    """By a patch or a put of a job that is there: 429, and it stays as it was; a smaller one always goes."""
+    _, api = await make(node, max_payload_bytes=100)
+    job = await api.create(**YEARLY, job_payload={"x": "a" * 60})
+    path, larger = f"/v1/jobs/{job['job_id']}", {"job_payload": {"x": "a" * 120}}
+    assert (await api.call("PATCH", path, larger)).status == 429
+    assert (await api.call("PUT", path, YEARLY | larger)).status == 429
+    assert (await api.call("GET", path)).json["job_payload"] == {"x": "a" * 60}
+    assert (await api.call("PATCH", path, {"job_payload": {"x": "a" * 80}})).status == 200
+    assert (await api.call("PATCH", path, {"job_payload": {}})).status == 200
+
+
 async def test_e5_wanted_runs_are_limited(node: Node, receiver: WebhookReceiver) -> None:
     """Runs by hand, and a backfill counts with all of its runs; what the schedule says is not held up."""
     _, api = await make(node, runs_per_second=1)
