@@ -65,7 +65,7 @@ def borrowed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     connection.execute(f"SET search_path TO {SEARCH_PATH}; SET plan_cache_mode TO force_generic_plan".encode())
     connection.prepare_threshold = 1
     # The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of the time.
-    parents, partitions.PARENTS = partitions.PARENTS, ()  # type: ignore[assignment] # as many as there are
+    parents, partitions.PARENTS = partitions.PARENTS, ()  # as many as there are
     try:
         with connection.transaction(force_rollback=True):
             yield

@@ -20,7 +20,9 @@ async def send_raw(node: Node, path: str, api: Api) -> bytes:
         await writer.wait_closed()
 
 
-@pytest.mark.parametrize("part", ["%0d%0aX-Evil:%20yes", "%E6%BC%A2", "%00", "a%22b", "%ff", "x" * 5000, "{jobId}", "*"])
+@pytest.mark.parametrize(
+    "part", ["%0d%0aX-Evil:%20yes", "%E6%BC%A2", "%00", "a%22b", "%ff", "x" * 5000, "{jobId}", "*"]
+)
 @pytest.mark.parametrize("base", ["/v1/jobs/", "/v1/calendars/"])
 async def test_e3_a_path_that_is_no_name_is_refused_as_any_other(node: Node, base: str, part: str) -> None:
     """403 with its challenge, on record, and nothing of the path ends a header's line; with the right, 400 or 404."""

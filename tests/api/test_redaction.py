@@ -19,6 +19,10 @@ from countwheel.api.redaction import HIDDEN, redacted
         ({"job_payload": {"any": "thing"}}, {"job_payload": HIDDEN}),
         ({"result": [1], "progress": "half"}, {"result": HIDDEN, "progress": HIDDEN}),
         ({"headers": {"x-a": "v", "x-b": {"secret": "n"}}}, {"headers": {"x-a": HIDDEN, "x-b": {"secret": HIDDEN}}}),
+        (
+            {"attempts": [{"response_head": "t0ken", "response_headers": {"set-cookie": "s"}, "http_status": 500}]},
+            {"attempts": [{"response_head": HIDDEN, "response_headers": {"set-cookie": HIDDEN}, "http_status": 500}]},
+        ),
         ({"job_url": "https://h/p?token=x#f"}, {"job_url": f"https://h/p?{HIDDEN}"}),
         ({"job_url": "HTTPS://h/p"}, {"job_url": "https://h/p"}),
         ({"on_failure": "http://[broken"}, {"on_failure": HIDDEN}),
@@ -27,5 +31,5 @@ from countwheel.api.redaction import HIDDEN, redacted
     ],
 )
 def test_what_is_or_may_be_secret_is_hidden(document: object, shown: object) -> None:
-    """Secrets by their names, payloads and values of headers whole, URLs without their queries; the rest as it is."""
+    """Secrets by their names, payloads, answers and values of headers whole, of URLs the queries; the rest stays."""
     assert redacted(document) == shown

@@ -19,6 +19,7 @@ from harness import SECRET_KEY, Answer, Node, eventually, running_node, soon
 
 CURL = shutil.which("curl")
 YEARLY = {"schedule_recurring": "0 0 1 1 *", "job_url": "http://127.0.0.1:9/"}
+JSON = {"content_type": "application/json"}
 EVERYTHING = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 
 
@@ -187,6 +188,24 @@ async def test_a6_a_captured_request_makes_no_second_job(node: Node, key: Key) -
     run = signed(key, "POST", f"{node.url}/v1/jobs/{job['job_id']}/run/")
     assert len({(await send(node, run)).json["run_id"] for _ in range(3)}) == 1
     assert len((await node.api.call("GET", "/v1/jobs")).json["items"]) == 1
+
+
+async def test_a6_a_captured_request_shows_no_secret(node: Node, key: Key) -> None:
+    """What makes a secret is done once for each signature: whoever sends it again is shown none, and none is made."""
+    client = (await call(node, key, "POST", "/v1/clients", b'{"name": "c", "scopes": []}', **JSON)).json["client_id"]
+    asked = [
+        ("/v1/clients", b'{"name": "d", "scopes": ["admin"]}'),
+        (f"/v1/clients/{client}/rotate", b""),
+        (f"/v1/principals/{key.principal_id}/access-keys", b"{}"),
+        ("/v1/signing-secrets:rotate", b"{}"),
+        ("/v1/tenants", b'{"name": "team-a"}'),
+    ]
+    for path, body in asked:
+        request = signed(key, "POST", node.url + path, body, {"content-type": "application/json"})
+        first, again = [await send(node, request) for _ in range(2)]
+        assert (path, first.status in {200, 201}, again.status) == (path, True, 409)
+        assert "sent before" in again.json["detail"]
+    assert len((await node.api.call("GET", "/v1/clients")).json["items"]) == 3
 
 
 @pytest.mark.parametrize("path", ["/v1//jobs", "/v1/./jobs", "/v1/x/../jobs", "/v1/%2e%2e/jobs", "/v1/a%2Fb"])

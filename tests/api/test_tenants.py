@@ -110,12 +110,33 @@ async def test_e5_jobs_are_limited(node: Node) -> None:
     await eventually(is_let_through)
 
 
+async def test_i1_a_repeated_key_is_answered_although_the_quota_is_used_up(node: Node) -> None:
+    """Its own job has used up the last of it: it was created, and a 429 would say that it was not."""
+    _, api = await make(node, max_jobs=1)
+    first, again = [await api.call("POST", "/v1/jobs", YEARLY, {"Idempotency-Key": "k"}) for _ in range(2)]
+    assert (first.status, again.status, again.headers["Idempotent-Replayed"]) == (201, 201, "true")
+    assert first.json["job_id"] == again.json["job_id"]
+    assert (await api.call("POST", "/v1/jobs", YEARLY, {"Idempotency-Key": "other"})).status == 429
+
+
 async def test_e5_payloads_are_limited(node: Node) -> None:
     """By the bytes of all of them together."""
     _, api = await make(node, max_payload_bytes=100)
     await api.create(**YEARLY, job_payload={"x": "a" * 60})
     refused = await api.call("POST", "/v1/jobs", YEARLY | {"job_payload": {"x": "a" * 60}})
     assert (refused.status, "max_payload_bytes" in refused.json["detail"]) == (429, True)
+
+
+async def test_e5_a_payload_does_not_grow_past_the_quota_later(node: Node) -> None:
+    """By a patch or a put of a job that is there: 429, and it stays as it was; a smaller one always goes."""
+    _, api = await make(node, max_payload_bytes=100)
+    job = await api.create(**YEARLY, job_payload={"x": "a" * 60})
+    path, larger = f"/v1/jobs/{job['job_id']}", {"job_payload": {"x": "a" * 120}}
+    assert (await api.call("PATCH", path, larger)).status == 429
+    assert (await api.call("PUT", path, YEARLY | larger)).status == 429
+    assert (await api.call("GET", path)).json["job_payload"] == {"x": "a" * 60}
+    assert (await api.call("PATCH", path, {"job_payload": {"x": "a" * 80}})).status == 200
+    assert (await api.call("PATCH", path, {"job_payload": {}})).status == 200
 
 
 async def test_e5_wanted_runs_are_limited(node: Node, receiver: WebhookReceiver) -> None:
@@ -126,6 +147,19 @@ async def test_e5_wanted_runs_are_limited(node: Node, receiver: WebhookReceiver)
     assert sorted({answer.status for answer in answers}) == [201, 429]
     due = await api.create(schedule_oneoff=soon(0), job_url=receiver.url)
     assert (await api.run_when(due, "SUCCEEDED"))["attempt"] == 1
+
+
+async def test_e5_a_bulk_run_is_done_whole_and_worked_off_before_the_next(node: Node) -> None:
+    """All of its jobs run, whatever the rate; it is on record; what comes then is refused."""
+    _, api = await make(node, runs_per_second=1)
+    for _ in range(8):
+        await api.create(**YEARLY, labels={"team": "a"})
+    wish = {"filter": {"labels": {"team": "a"}}}
+    done = await api.call("POST", "/v1/jobs:run", wish, {"Idempotency-Key": "k"})
+    assert (done.status, done.json["changed"], done.json["next_page_token"]) == (200, 8, "")
+    assert len((await api.call("GET", "/v1/audit-log?action=runs:Create")).json["items"]) == 1
+    refused = await api.call("POST", "/v1/jobs:run", wish, {"Idempotency-Key": "k"})
+    assert (refused.status, int(refused.headers["Retry-After"]) > 4) == (429, True)
 
 
 async def test_a_quota_that_is_none_is_refused(node: Node) -> None:

@@ -23,7 +23,7 @@ from countwheel.auth.oauth import InvalidTokenError, TokenVerifier
 from countwheel.auth.trust import ClaimMapping, TrustedIssuer
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.testing import FakeClock
-from harness import Api, dev_server, running_node
+from harness import Api, dev_server, eventually, running_node
 
 START = datetime(2026, 11, 25, tzinfo=UTC)
 NOW = START.timestamp()
@@ -233,3 +233,39 @@ async def test_e3_e4_what_an_external_token_may(dsn: str, issuer: FakeIssuer, tm
         assert (await call("POST", "/v1/jobs", body, realm_access={"roles": ["scheduler"]})).status == 201
         unknown = await call("GET", "/v1/jobs", org="nobody")
         assert (unknown.status, "tenant" in unknown.json["detail"]) == (401, True)
+
+
+async def test_a_subject_is_a_principal_by_exact_match(dsn: str, issuer: FakeIssuer, tmp_path: Path) -> None:
+    """Issuer, subject and audience as registered: it may what is attached to the principal, and its claims give nothing
+    more. Another subject or audience is whoever its claims say; a subject is one principal only.
+    """
+    file = tmp_path / "issuers.toml"
+    file.write_text(issuer.settings())
+    async with running_node(dsn, issuers_file=file) as node:
+        identity = {"issuer": issuer.url, "subject": "deployer", "audience": "countwheel"}
+        made = await node.api.call("POST", "/v1/principals", {"name": "deployer", "identities": [identity]})
+        assert (made.status, made.json["identities"]) == (201, [identity])
+        again = await node.api.call("POST", "/v1/principals", {"name": "other", "identities": [identity]})
+        assert again.status == 409
+        reading = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "runs:List", "Resource": "*"}}
+        await node.api.call("PUT", "/v1/policies/runs", {"document": reading})
+        holder = {"holder": f"principals/{made.json['principal_id']}"}
+        assert (await node.api.call("POST", "/v1/policies/runs/attach", holder)).status == 200
+
+        async def asks(path: str, **claims: Any) -> int:
+            said = issuer.claims(SystemClock().now().timestamp()) | claims
+            api = Api(node.api.session, node.url, issuer.sign(said, rs256(RSA)))
+            return (await api.call("GET", path)).status
+
+        everything = {"scope": "jobs:read runs:read"}
+        assert await asks("/v1/runs", sub="deployer", **everything) == 200
+        assert await asks("/v1/jobs", sub="deployer", **everything) == 403
+        assert await asks("/v1/jobs", sub="somebody", **everything) == 200
+        entries = (await node.api.call("GET", "/v1/audit-log?action=jobs:List")).json["items"]
+        assert [entry["principal"] for entry in entries] == [holder["holder"]]
+        assert (await node.api.call("DELETE", f"/v1/{holder['holder']}")).status == 204
+
+        async def is_nobody_of_ours() -> bool:
+            return await asks("/v1/jobs", sub="deployer", **everything) == 200
+
+        await eventually(is_nobody_of_ours, seconds=5.0)

@@ -147,7 +147,7 @@ def test_the_certificate_is_judged(seen: CertificateSeen, severity: str) -> None
 
 
 def test_issuers_without_tls_are_unsafe() -> None:
-    """The hook for external issuers: what is before an @ is not printed."""
+    """What is before an @ is not printed."""
     (finding,) = judge_issuers(["https://a.example", "http://user:hidden@b.example"])
     assert (finding.severity, finding.seen) == (Severity.UNSAFE, "http://b.example")
 

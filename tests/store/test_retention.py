@@ -3,6 +3,9 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
+import pytest
+
 from countwheel.engine.pruner import Pruner
 from countwheel.store import partitions
 from countwheel.store.database import Database
@@ -80,6 +83,24 @@ async def test_the_audit_log_has_a_retention_of_its_own(node: Node) -> None:
     await node.engine.pruner.run_once()
     kept = await names(node.database, "audit_log")
     assert [partitions.name_of("audit_log", day) in kept for day in days] == [True, False]
+
+
+async def test_what_was_written_before_its_day_was_made_comes_into_it(node: Node) -> None:
+    """Nodes that answer the API alone make no days: an engine that starts later does, and can start."""
+    today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    async with node.database.connection() as connection:
+        for parent in partitions.PARENTS:
+            await connection.execute(f"DROP TABLE {partitions.name_of(parent, today)}".encode())
+        await connection.execute(LEDGER_ROW, [0])
+    await node.api.call("PUT", "/v1/calendars/own", {})
+    await node.engine.pruner.run_once()
+    for parent in ("run_history", "audit_log"):
+        where = f"SELECT tableoid::regclass::text FROM {parent}"
+        assert await value(node.database, where) == partitions.name_of(parent, today)
+        assert f"{parent}_default" in await names(node.database, parent)
+    async with node.database.connection() as connection:
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+            await connection.execute("DELETE FROM audit_log")
 
 
 async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) -> None:

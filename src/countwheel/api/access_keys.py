@@ -12,6 +12,7 @@ from countwheel.api.jobs import not_found
 from countwheel.api.parameters import Parameters, instant_at, path_name, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.replay import only_once
 from countwheel.api.views import timestamp
 from countwheel.auth.access_keys import new_access_key_id, new_access_secret
 from countwheel.auth.principal import Principal
@@ -39,6 +40,7 @@ async def create_access_key(api: ApiParts, request: Request, principal: Principa
     expires_at = instant_at(body["expires_at"], "#/expires_at") if "expires_at" in body else None
     if expires_at is not None and expires_at <= api.clock.now():
         raise InvalidError([Fault("#/expires_at", "is in the past")])
+    await only_once(api, request, principal)
     key_id, secret = new_access_key_id(api.chance), new_access_secret(api.chance)
     async with api.database.transaction() as connection:
         if not await principals.lock(connection, principal.tenant_id, principal_id):

@@ -58,19 +58,26 @@ class _Operation:
     states: tuple[JobStatus, ...]
     """Jobs in other states are not found."""
     act: _Act
-    needs_key: bool = False
+    makes_runs: bool = False
+    """It is no change that may be repeated: it may need a key, and it uses up the quota of runs."""
 
 
 async def _do(api: ApiParts, request: Request, principal: Principal, operation: _Operation) -> Response:
     Parameters(request)
     body = api.contract.checked(operation.schema, await read_json(request, api.settings.max_body_bytes))
     is_dry = bool(body.get("dry_run", False))
-    key = read_wanted_key(request, required=api.settings.require_idempotency_key and operation.needs_key and not is_dry)
+    makes_runs = operation.makes_runs and not is_dry
+    key = read_wanted_key(request, required=api.settings.require_idempotency_key and makes_runs)
     wish = _Wish(body, _narrow(body["filter"]), key)
     page = read_page(None, body.get("page_token"), {"filter": [json.dumps(body["filter"], sort_keys=True)]})
     async with api.database.connection() as connection:
         matched = await jobs.count_matching(connection, principal.tenant_id, wish.narrow, operation.states)
+    if makes_runs:
+        await api.quotas.take_run(principal.tenant_id)
     changed, last = (0, None) if is_dry else await _work(api, principal, wish, operation, after=page.before)
+    if makes_runs:
+        # What is begun is done whole: refused halfway, it would begin with the same jobs again and come no further.
+        await api.quotas.charge_runs(principal.tenant_id, max(0, changed - 1))
     token = "" if last is None else page.token_after(str(last))
     answer = {"dry_run": is_dry, "matched": matched, "changed": changed, "next_page_token": token}
     return json_answer(answer, 200)
@@ -126,15 +133,10 @@ async def _resume(wish: _Wish, change: JobChange) -> bool:
 
 
 @_changes_if(JobStatus.ACTIVE)
-async def _run_locked(wish: _Wish, change: JobChange) -> bool:
+async def _run(wish: _Wish, change: JobChange) -> bool:
     # A key of its own for each job: the request may be repeated as a whole, or from any page on.
     key = None if wish.key is None else hashlib.sha256(f"{wish.key} {change.job.job_id}".encode()).hexdigest()
     return (await run_now(change, key)).created
-
-
-async def _run(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID) -> bool:
-    await api.quotas.take_run(principal.tenant_id)
-    return await _run_locked(api, principal, wish, job_id)
 
 
 async def _delete(api: ApiParts, principal: Principal, wish: _Wish, job_id: UUID) -> bool:
@@ -151,7 +153,7 @@ _RESUME = _Operation("BulkResume", "jobs:Resume", _JOB, (JobStatus.PAUSED,), _re
 _DELETE = _Operation(
     "BulkOperation", "jobs:Delete", _JOB, (JobStatus.ACTIVE, JobStatus.PAUSED, JobStatus.COMPLETED), _delete
 )
-_RUN = _Operation("BulkOperation", "runs:Create", "jobs/{jobId}/run/*", (JobStatus.ACTIVE,), _run, needs_key=True)
+_RUN = _Operation("BulkOperation", "runs:Create", "jobs/{jobId}/run/*", (JobStatus.ACTIVE,), _run, makes_runs=True)
 
 
 async def pause_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:

@@ -11,6 +11,7 @@ from countwheel.api.jobs import not_found
 from countwheel.api.parameters import Parameters, path_name
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.replay import only_once
 from countwheel.api.views import timestamp
 from countwheel.auth.clients import hash_secret, new_client_id, new_client_secret
 from countwheel.auth.principal import Principal
@@ -33,6 +34,7 @@ async def create_client(api: ApiParts, request: Request, principal: Principal) -
     """`POST /v1/clients`: a client with these scopes, and its secret."""
     Parameters(request)
     body = api.contract.checked("NewClient", await read_json(request, api.settings.max_body_bytes))
+    await only_once(api, request, principal)
     client_id, secret = new_client_id(api.chance), new_client_secret(api.chance)
     scopes = frozenset(body["scopes"])
     async with api.database.connection() as connection:
@@ -51,6 +53,7 @@ async def read_client(api: ApiParts, request: Request, principal: Principal) -> 
 async def rotate_client(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/clients/{clientId}/rotate`: another secret; the one so far gives no token from now on."""
     Parameters(request)
+    await only_once(api, request, principal)
     client_id, secret = _client_id(api, request), new_client_secret(api.chance)
     async with api.database.connection() as connection:
         if not await clients.rotate(connection, principal.tenant_id, client_id, hash_secret(secret)):

@@ -20,9 +20,14 @@ def read_wanted_key(request: Request, *, required: bool) -> str | None:
     key = read_idempotency_key(request.headers.getlist("idempotency-key"))
     if key is None and required:
         raise Problem(400, "idempotency-key-missing", detail="this server requires an Idempotency-Key header")
-    if key is None and (signature := getattr(request.state, "signature", None)) is not None:
-        return f"signature-{signature}"  # a request that is captured and sent again makes nothing twice (criterion A6)
-    return key
+    # A request that is captured and sent again makes nothing twice (criterion A6).
+    return key_of_signature(request) if key is None else key
+
+
+def key_of_signature(request: Request) -> str | None:
+    """Return the key that a signed request has in its signature; None for one that is not signed."""
+    signature = getattr(request.state, "signature", None)
+    return None if signature is None else f"signature-{signature}"
 
 
 def read_idempotency_key(values: Sequence[str]) -> str | None:

@@ -19,6 +19,7 @@ from countwheel.api.named import named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body
+from countwheel.api.quotas import PayloadRoom
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.job import SCHEDULE_FIELDS, Definition, JobStatus, amended, define, find_faults
@@ -38,12 +39,13 @@ async def amend_job(api: ApiParts, request: Request, principal: Principal) -> Re
     job_id = path_uuid(request, "jobId")
     wanted = read_if_match(request.headers.getlist("if-match"))
     patch = await _checked(api, principal, await read_json(request, api.settings.max_body_bytes))
+    room = await api.quotas.payload_room(principal.tenant_id)
     async with _open(api, principal, job_id) as change:
         check_match(change.job.version, wanted)
         before = as_submitted(change.job)
         merged = amended(before, patch)
         if merged != before:
-            await amend(api, change, before, merged)
+            await amend(api, change, before, merged, room)
     return await answer_with(api, principal, job_id)
 
 
@@ -115,7 +117,9 @@ async def _checked(api: ApiParts, principal: Principal, patch: object) -> Mappin
     return patch
 
 
-async def amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+async def amend(
+    api: ApiParts, change: JobChange, before: Mapping[str, Any], merged: Mapping[str, Any], room: PayloadRoom
+) -> None:
     """Make a job what the merged submission says, and plan its next run anew where the schedule is another."""
     rescheduled = any(before.get(name) != merged.get(name) for name in SCHEDULE_FIELDS)
     calendars = await find_calendars(change.connection, change.tenant_id, named_calendars(merged))
@@ -124,6 +128,7 @@ async def amend(api: ApiParts, change: JobChange, before: Mapping[str, Any], mer
         raise Problem(409, "conflict", detail=f"max_runs: the job has begun {change.job.runs_begun} runs already")
     if rescheduled and not await change.replan_is_possible():
         raise Problem(409, "conflict", detail="its one run has begun: it is too late to give it another time")
+    room.take(len(definition.job_payload.encode()) - len(change.job.job_payload.encode()))
     await change.amend(definition)
     if rescheduled:
         await change.replan(recurring_of(definition), definition.first_occurrence, definition.first_due_at)

@@ -15,6 +15,7 @@ from countwheel.api.named import find_named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.quotas import PayloadRoom
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.job import SCHEDULE_FIELDS, JobStatus
@@ -60,17 +61,18 @@ async def _replace(
     api: ApiParts, principal: Principal, job_id: UUID, body: object, wanted: frozenset[str] | None
 ) -> bool:
     """Make an existing job what the body says. Returns False where there is none of this tenant."""
+    room = await api.quotas.payload_room(principal.tenant_id)
     async with changing(api.database, principal.tenant_id, job_id) as change:
         if change is None:
             return False
         if change.job.state == JobStatus.DELETED:
             raise Problem(409, "conflict", detail="the job is DELETED, and its id stays its own: choose another")
         check_match(change.job.version, wanted)
-        await _make_it(api, change, body)
+        await _make_it(api, change, body, room)
     return True
 
 
-async def _make_it(api: ApiParts, change: JobChange, body: object) -> None:
+async def _make_it(api: ApiParts, change: JobChange, body: object, room: PayloadRoom) -> None:
     before = as_submitted(change.job)
     # A time that was right when the job was made is right still.
     named = await find_named(change.connection, change.tenant_id, body)
@@ -81,4 +83,4 @@ async def _make_it(api: ApiParts, change: JobChange, body: object) -> None:
         raise Problem(409, "conflict", detail="the job is COMPLETED: it cannot be changed any more")
     if any(before.get(name) != after.get(name) for name in SCHEDULE_FIELDS):
         define_submission(api, body, change.job.job_id, named, now=api.clock.now())
-    await amend(api, change, before, after)
+    await amend(api, change, before, after, room)

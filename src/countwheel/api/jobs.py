@@ -20,7 +20,7 @@ from countwheel.api.named import Named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
-from countwheel.api.replay import REPLAYED, find_answer
+from countwheel.api.replay import REPLAYED, find_answer, was_used
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
 from countwheel.domain import calling, ids
@@ -48,14 +48,24 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
     answer = compact_json(views.new_job(job, await find_warnings(api, job)))
-    await api.quotas.take_create(principal.tenant_id, len(job.job_payload.encode()))
     if key is not None:
         job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
-    if await api.creator.create(job):
+    if await _create(api, job):
         return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}", "ETag": etag(FIRST_VERSION)})
     stored = await find_answer(api, idempotency.CREATE_JOB, principal.tenant_id, key, fingerprint)
     location = f"/v1/jobs/{json.loads(stored)['job_id']}"
     return json_answer(stored, 201, {"Location": location} | REPLAYED)
+
+
+async def _create(api: ApiParts, job: NewJob) -> bool:
+    """Create a job; False where its key was used before. Then nothing is created, so that no quota is in the way."""
+    try:
+        await api.quotas.take_create(job.tenant_id, len(job.job_payload.encode()))
+    except Problem:
+        if await was_used(api, idempotency.CREATE_JOB, job.tenant_id, job.key):
+            return False
+        raise
+    return await api.creator.create(job)
 
 
 async def find_warnings(api: ApiParts, job: NewJob) -> list[str]:

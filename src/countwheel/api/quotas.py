@@ -30,6 +30,21 @@ class _Counted:
     bytes_since: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PayloadRoom:
+    """The room for a tenant's payloads. Taking of it looks nothing up: it may be done with a connection in hand."""
+
+    most: int | None
+    counted: _Counted
+
+    def take(self, more_bytes: int) -> None:
+        """Let payloads grow. Raises the 429 problem where all of them together would be more than the quota."""
+        if self.most is not None and more_bytes > 0:
+            if self.counted.usage.payload_bytes + self.counted.bytes_since + more_bytes > self.most:
+                raise _used_up("max_payload_bytes", self.most, "keep less in payloads, or ask for more")
+            self.counted.bytes_since += more_bytes
+
+
 class QuotaKeeper:
     """Lets through what tenants may use, and refuses the rest."""
 
@@ -49,14 +64,15 @@ class QuotaKeeper:
         if quotas.max_jobs is None and quotas.max_payload_bytes is None:
             return
         counted = await self._usage.get(tenant_id)
-        jobs = counted.usage.jobs + counted.jobs_since + 1
-        payload = counted.usage.payload_bytes + counted.bytes_since + payload_bytes
-        if quotas.max_jobs is not None and jobs > quotas.max_jobs:
+        if quotas.max_jobs is not None and counted.usage.jobs + counted.jobs_since >= quotas.max_jobs:
             raise _used_up("max_jobs", quotas.max_jobs, "delete jobs that are not needed, or ask for more")
-        if quotas.max_payload_bytes is not None and payload > quotas.max_payload_bytes:
-            raise _used_up("max_payload_bytes", quotas.max_payload_bytes, "keep less in payloads, or ask for more")
+        PayloadRoom(quotas.max_payload_bytes, counted).take(payload_bytes)
         counted.jobs_since += 1
-        counted.bytes_since += payload_bytes
+
+    async def payload_room(self, tenant_id: UUID) -> PayloadRoom:
+        """Return the room for payloads, for a job that is about to be changed."""
+        most = (await self._quotas.get(tenant_id)).max_payload_bytes
+        return PayloadRoom(most, _Counted(Usage(0, 0)) if most is None else await self._usage.get(tenant_id))
 
     async def take_run(self, tenant_id: UUID) -> None:
         """Let a run be created beside the schedules. Raises the 429 problem where there were too many just now.

@@ -8,8 +8,10 @@ HIDDEN = "[hidden]"
 _SECRET_MEMBERS = frozenset({"secret", "client_secret", "secret_access_key", "access_token", "value"})
 """Shown once, or never, by the API itself."""
 
-_OPAQUE_MEMBERS = frozenset({"job_payload", "result", "progress"})
-"""Whatever clients put there: nobody knows whether a password is among it."""
+_OPAQUE_MEMBERS = frozenset({"job_payload", "result", "progress", "response_head"})
+"""Whatever clients put there, and targets answer: nobody knows whether a password is among it."""
+
+_HEADERS = frozenset({"headers", "response_headers"})
 
 
 def redacted(document: object) -> object:
@@ -26,7 +28,7 @@ def _member(name: str, value: object) -> object:
         return HIDDEN
     if name in _SECRET_MEMBERS and isinstance(value, str):
         return HIDDEN
-    if name == "headers" and isinstance(value, Mapping):
+    if name in _HEADERS and isinstance(value, Mapping):
         return {header: redacted(said) if isinstance(said, Mapping) else HIDDEN for header, said in value.items()}
     if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
         return _without_query(value)

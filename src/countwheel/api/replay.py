@@ -1,12 +1,42 @@
 """Answering a repeated key with what was answered first, or refusing another meaning (criteria I1 and I3)."""
 
+import hashlib
 from uuid import UUID
 
+from starlette.requests import Request
+
+from countwheel.api.idempotency_key import key_of_signature
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.auth.principal import Principal
 from countwheel.store import idempotency
+from countwheel.store.idempotency import KeyedAnswer
 
 REPLAYED = {"Idempotent-Replayed": "true"}
+
+
+_NO_JOB = UUID(int=0)
+
+
+async def only_once(api: ApiParts, request: Request, principal: Principal) -> None:
+    """Raise the 409 problem for a signed request that came before: a secret that it makes is shown to who signed it.
+
+    Whoever has captured one would be shown another. Asked before anything is made.
+    """
+    if (key := key_of_signature(request)) is None:
+        return
+    keyed = KeyedAnswer(key, hashlib.sha256(key.encode()).digest(), "")
+    async with api.database.connection() as connection:
+        if not await idempotency.keep(connection, idempotency.SHOW_SECRET, principal.tenant_id, _NO_JOB, keyed):
+            raise Problem(409, "conflict", detail="this signed request was sent before: sign another one")
+
+
+async def was_used(api: ApiParts, operation: str, tenant_id: UUID, key: str | None) -> bool:
+    """Whether a key was used before, with whatever meaning."""
+    if key is None:
+        return False
+    async with api.database.connection() as connection:
+        return bool(await idempotency.find(connection, operation, [(tenant_id, key)]))
 
 
 async def find_answer(

@@ -12,6 +12,7 @@ from countwheel.api.body import read_optional_json
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.replay import only_once
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.delivery.signing import SECRET_BYTES, format_public_key, format_secret, public_key_of
@@ -49,6 +50,7 @@ async def rotate_signing_secret(api: ApiParts, request: Request, principal: Prin
     said = api.contract.checked("Rotation", await read_optional_json(request, api.settings.max_body_bytes))
     scheme = str(said.get("scheme", Signature.SHARED_SECRET))
     overlap = timedelta(seconds=said.get("overlap_seconds", _OVERLAP_SECONDS))
+    await only_once(api, request, principal)
     secret = api.chance.token_bytes(SECRET_BYTES)
     async with api.database.transaction() as connection:
         now = await signing_keys.lock(connection, principal.tenant_id)

@@ -16,6 +16,7 @@ from countwheel.api.operators import only_operators, operates
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.replay import only_once
 from countwheel.api.views import timestamp
 from countwheel.auth import bootstrap
 from countwheel.auth.principal import Principal
@@ -39,6 +40,7 @@ async def create_tenant(api: ApiParts, request: Request, principal: Principal) -
     Parameters(request)
     await only_operators(api, principal)
     body = api.contract.checked("NewTenant", await read_json(request, api.settings.max_body_bytes))
+    await only_once(api, request, principal)
     made = await bootstrap.create_tenant(api.database, api.sealer, api.chance, api.clock.now(), name=body["name"])
     if made is None:
         raise Problem(409, "conflict", detail="there is a tenant of this name: choose another one")

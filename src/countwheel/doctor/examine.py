@@ -6,6 +6,8 @@ from pathlib import Path
 
 from countwheel import __version__
 from countwheel.api.tls import TlsError, read_expiry
+from countwheel.auth.settings_table import TrustFileError
+from countwheel.auth.trust_file import read_issuers
 from countwheel.clock import Clock
 from countwheel.config import Settings
 from countwheel.doctor.database import judge_deployment, judge_durability, judge_schema, judge_session
@@ -17,6 +19,7 @@ from countwheel.doctor.settings import (
     judge_address,
     judge_certificate,
     judge_files,
+    judge_issuers,
     judge_settings,
     of_unknown,
 )
@@ -38,6 +41,7 @@ async def examine(settings: Settings, dsn: str, clock: Clock, *, default_sslmode
     else:
         found = list(judge_settings(settings))
     found += judge_files(_look_at_files(settings, development=development))
+    found += _of_issuers(settings, development=development)
     found += _of_certificate(settings, clock.now())
     return found + await _of_database(dsn, clock, default_sslmode, development=development)
 
@@ -57,6 +61,14 @@ def _look_at(setting: str, path: Path) -> FileSeen:
         return FileSeen(setting, str(path), path.stat().st_mode)
     except OSError:
         return FileSeen(setting, str(path), None)
+
+
+def _of_issuers(settings: Settings, *, development: bool) -> list[Finding]:
+    try:
+        trusted = read_issuers(settings.issuers_file, own_issuer=settings.issuer_url, development=development)
+    except TrustFileError as error:
+        return [unsafe("issuers", str(error), "no node starts with it", "correct COUNTWHEEL_ISSUERS_FILE")]
+    return list(judge_issuers([entry.issuer for entry in trusted]))
 
 
 def _of_certificate(settings: Settings, now: datetime) -> list[Finding]:

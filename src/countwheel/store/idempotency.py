@@ -10,6 +10,7 @@ from countwheel.store.queries import query
 CREATE_JOB = "createJob"
 RUN_JOB = "runJob"
 BACKFILL_JOB = "backfillJob"
+SHOW_SECRET = "showSecret"  # noqa: S105 (an operation)
 
 
 @dataclass(frozen=True, slots=True)

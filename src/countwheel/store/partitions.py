@@ -3,13 +3,23 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
+import psycopg
 from psycopg import sql
 
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
-PARENTS = ("run_history", "attempts", "audit_log")
+_KEYS = {"run_history": "finished_at", "attempts": "finished_at", "audit_log": "at"}
+PARENTS = tuple(_KEYS)
 DAYS_AHEAD = 7
+
+_CREATE = "CREATE TABLE {day} PARTITION OF {parent} FOR VALUES FROM ({begin}) TO ({end})"
+_DETACH = "ALTER TABLE {parent} DETACH PARTITION {default}"
+_MOVE = """
+    WITH moved AS (DELETE FROM {default} WHERE {key} >= {begin} AND {key} < {end} RETURNING *)
+    INSERT INTO {parent} SELECT * FROM moved
+"""
+_ATTACH = "ALTER TABLE {parent} ATTACH PARTITION {default} DEFAULT"
 
 
 def name_of(parent: str, day: date) -> str:
@@ -39,16 +49,28 @@ async def make_ahead(connection: Connection) -> list[str]:
                 sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(sql.Identifier(parent))
             )
             for day in await _missing(connection, parent, days):
-                await connection.execute(
-                    sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                        sql.Identifier(name_of(parent, day)),
-                        sql.Identifier(parent),
-                        sql.Literal(f"{day}T00:00:00Z"),
-                        sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"),
-                    )
-                )
+                await _make(connection, parent, day)
                 made.append(name_of(parent, day))
     return made
+
+
+async def _make(connection: Connection, parent: str, day: date) -> None:
+    """Make the partition of a day. The caller's transaction has locked the table."""
+    bounds = {
+        "day": sql.Identifier(name_of(parent, day)),
+        "parent": sql.Identifier(parent),
+        "begin": sql.Literal(f"{day}T00:00:00Z"),
+        "end": sql.Literal(f"{day + timedelta(days=1)}T00:00:00Z"),
+        "default": sql.Identifier(f"{parent}_default"),
+        "key": sql.Identifier(_KEYS[parent]),
+    }
+    try:
+        async with connection.transaction():
+            await connection.execute(sql.SQL(_CREATE).format(**bounds))
+    except psycopg.errors.CheckViolation:
+        # Nobody had made it when rows of that day were written: by nodes that answer the API alone, say.
+        for statement in (_DETACH, _CREATE, _MOVE, _ATTACH):
+            await connection.execute(sql.SQL(statement).format(**bounds))
 
 
 async def first_day(connection: Connection) -> date | None:
