@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from chaos import mutations
-from countwheel import main as composition
+from countwheel import assembly
 from countwheel.cli.app import main
 from countwheel.clock import SystemClock
 
@@ -39,7 +39,7 @@ def set_offset(path: Path, seconds: float) -> None:
 
 if __name__ == "__main__":
     if os.environ.get("CHAOS_BLIND"):
-        composition.machine_id = lambda: None  # type: ignore[attr-defined] # as if its peers ran on other machines
-    composition.SystemClock = SteppedClock  # type: ignore[attr-defined] # the one seam: the composition root chooses the clock
+        assembly.machine_id = lambda: None  # type: ignore[attr-defined] # as if its peers ran on other machines
+    assembly.SystemClock = SteppedClock  # type: ignore[attr-defined] # the one seam: a node gets its clock there
     mutations.apply(os.environ.get("CHAOS_MUTATION", ""))
     main()

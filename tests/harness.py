@@ -20,7 +20,7 @@ from uuid import UUID
 import aiohttp
 import psycopg
 
-from countwheel import main
+from countwheel import assembly
 from countwheel.auth import bootstrap
 from countwheel.auth.principal import ALL_SCOPES
 from countwheel.client import Countwheel
@@ -157,7 +157,7 @@ class Node:
 
 
 @asynccontextmanager
-async def running_node(dsn: str, *, roles: Sequence[str] = main.ROLES, **changes: Any) -> AsyncIterator[Node]:
+async def running_node(dsn: str, *, roles: Sequence[str] = assembly.ROLES, **changes: Any) -> AsyncIterator[Node]:
     """Run a node on a database until the block ends; it stops gracefully. `changes` are settings."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -170,7 +170,7 @@ async def running_node(dsn: str, *, roles: Sequence[str] = main.ROLES, **changes
     engines: list[Engine] = []
     async with aiohttp.ClientSession() as session:
         try:
-            async with main.server(
+            async with assembly.server(
                 settings, database, sealer, listener, owns_database=False, roles=roles, on_engine=engines.append
             ):
                 node = Node(f"http://127.0.0.1:{port}", engines[0], database, session)

@@ -8,8 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -17,31 +16,16 @@ from uuid import UUID
 import structlog
 import uvloop
 
-from countwheel import __version__, config
-from countwheel.api.app import build_app
-from countwheel.api.audit_trail import AuditTrail
-from countwheel.api.busy import BusyMinutes
-from countwheel.api.contract import load_contract
-from countwheel.api.creator import JobCreator
-from countwheel.api.parts import ApiParts, ApiSettings
-from countwheel.api.protocol import ConnectionLimits
-from countwheel.api.quotas import QuotaKeeper
+from countwheel import config
 from countwheel.api.server import BACKLOG, HttpServer
 from countwheel.api.tls import ServerTls, TlsError
+from countwheel.assembly import ROLES, database_at, server
 from countwheel.auth import bootstrap
-from countwheel.auth.bearer import BearerTokens, Federation
-from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
-from countwheel.auth.issuer import Issuer
-from countwheel.auth.oauth import TokenVerifier
-from countwheel.auth.rights import Rights
 from countwheel.auth.settings_table import TrustFileError
-from countwheel.auth.target_tokens import JobTokens
 from countwheel.auth.trust_file import read_issuers
 from countwheel.client.credentials import Credentials, CredentialsError, load, save
 from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import SettingError, Settings
-from countwheel.delivery.guard import Guard, Hosts
-from countwheel.delivery.sender import HttpSender, Sender
 from countwheel.demo import schedule_demo
 from countwheel.doctor.examine import examine
 from countwheel.domain.audit import Scope
@@ -49,9 +33,6 @@ from countwheel.embedded.errors import EmbeddedPostgresError
 from countwheel.embedded.lock import DataDirectoryInUseError, DataDirectoryLock
 from countwheel.embedded.private_file import keep
 from countwheel.embedded.running import dsn_of_running
-from countwheel.engine.engine import ENGINE, Engine, EngineParts
-from countwheel.engine.machine import machine_id, process_started
-from countwheel.engine.settings import EngineSettings
 from countwheel.greeting import greet, print_admin
 from countwheel.logs import configure_logging
 from countwheel.own_postgres import own_postgres
@@ -60,18 +41,12 @@ from countwheel.reports import AuditReport, DoctorReport
 from countwheel.store import audit, clients, migrate
 from countwheel.store.audit import Question
 from countwheel.store.database import Database, DatabaseUnavailableError
-from countwheel.store.database_time import DatabaseClock
-from countwheel.store.nodes import Identity
 from countwheel.store.sealing import KEY_BYTES, Sealer, WrongSecretKeyError
 from countwheel.workers import Workers, supervisor_gone, worker_plan
 
 _log = structlog.get_logger("countwheel")
 
-ROLES = ("api", ENGINE)
-"""What a node can do: answer the API, and call targets."""
-
 _CANNOT_EXAMINE = 2
-_API_CONNECTIONS = 4
 _WORKER_STOP_SECONDS = 30.0
 """How much longer than its calls under way a worker may take to stop."""
 
@@ -155,7 +130,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
         sealer = Sealer(settings.secret_key or _kept_secret_key(data_dir), SystemChance())
         async with (
             own_postgres(settings, data_dir) as dsn,
-            _database(dsn, "engine", settings.database_connections) as database,
+            database_at(dsn, "engine", settings.database_connections) as database,
         ):
             async with database.connection() as connection:
                 for step in await migrate.apply_migrations(connection):
@@ -186,7 +161,7 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener):
-        async with _database(settings.database_url, "engine", settings.database_connections) as database:
+        async with database_at(settings.database_url, "engine", settings.database_connections) as database:
             await _require_current_schema(database)
             if not settings.listener_fd:  # a worker's supervisor has said it
                 await _say_how_to_begin(database)
@@ -253,7 +228,7 @@ async def _say_how_to_begin(database: Database) -> None:
 async def _bootstrap(settings: Settings, *, force: bool) -> int:
     chance, now = SystemChance(), SystemClock().now()
     sealer = Sealer(_required_key(settings), chance)
-    async with _database(_required_url(settings), "admin", 1) as database:
+    async with database_at(_required_url(settings), "admin", 1) as database:
         await _require_current_schema(database)
         try:
             client_id, secret = await bootstrap.create_admin(database, sealer, chance, now, beside_others=force)
@@ -271,7 +246,7 @@ async def _audit(
     report: AuditReport,
 ) -> int:
     dsn = settings.database_url or dsn_of_running(settings.data_dir.absolute())
-    async with _database(dsn, "audit", 1) as database:
+    async with database_at(dsn, "audit", 1) as database:
         await _require_current_schema(database)
         async with database.transaction() as connection:
             now = await audit.begin(connection)
@@ -292,7 +267,7 @@ async def _doctor(settings: Settings, report: DoctorReport) -> int:
 
 
 async def _migrate(settings: Settings) -> int:
-    async with _database(_required_url(settings), "db", 1) as database, database.connection() as connection:
+    async with database_at(_required_url(settings), "db", 1) as database, database.connection() as connection:
         applied = await migrate.apply_migrations(connection)
     for step in applied:
         print(f"applied {step.name}")  # noqa: T201 (the command's output)
@@ -302,7 +277,7 @@ async def _migrate(settings: Settings) -> int:
 
 
 async def _status(settings: Settings) -> int:
-    async with _database(_required_url(settings), "db", 1) as database, database.connection() as connection:
+    async with database_at(_required_url(settings), "db", 1) as database, database.connection() as connection:
         status = await migrate.read_status(connection)
     for step in migrate.known_migrations():
         mark = "missing" if step.version in status.missing else "applied"
@@ -325,150 +300,6 @@ def _required_url(settings: Settings) -> str:
     if not settings.database_url:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL")
     return settings.database_url
-
-
-@asynccontextmanager
-async def _database(dsn: str, name: str, connections: int) -> AsyncIterator[Database]:
-    database = Database(dsn, name=name, size=connections)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@asynccontextmanager
-async def server(
-    settings: Settings,
-    database: Database,
-    sealer: Sealer,
-    listener: socket.socket,
-    *,
-    owns_database: bool,
-    tls: ServerTls | None = None,
-    roles: Sequence[str] = ROLES,
-    on_engine: Callable[[Engine], None] = lambda _: None,
-) -> AsyncIterator[HttpServer]:
-    """Run the engine and the API; at the end both stop gracefully, the API last, so that it can tell how it goes.
-
-    `on_engine` is given the engine before it starts.
-    """
-    clock, chance = SystemClock(), SystemChance()
-    issuers = read_issuers(settings.issuers_file, own_issuer=settings.issuer_url, development=owns_database)
-    guard = _guard(settings, listener, development=owns_database)
-    sender = HttpSender(guard, connections=settings.concurrency, clock=clock)
-    await bootstrap.ensure_tenant(database, sealer, chance, clock.now())
-    keys = await bootstrap.ensure_issuer_keys(database, sealer, clock.now())
-    tokens = JobTokens(settings.issuer_url, keys, chance)
-    engine = Engine(_engine_parts(settings, database, sealer, sender, tokens, roles=roles, owns_database=owns_database))
-    on_engine(engine)
-    # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
-    database_clock = DatabaseClock(engine.database_time, clock)
-    # The API has connections of its own: a flood of requests must not keep the engine from the database.
-    async with (
-        _database(database.dsn, "api", _API_CONNECTIONS) as api_database,
-        Federation(issuers if "api" in roles else (), database_clock) as federation,
-    ):
-        parts = ApiParts(
-            database=api_database,
-            clock=database_clock,
-            chance=chance,
-            sealer=sealer,
-            contract=load_contract(),
-            issuer=Issuer(
-                settings.issuer_url,
-                settings.audience,
-                keys,
-                database_clock,
-                chance,
-                token_lifetime_seconds=settings.token_lifetime_seconds,
-            ),
-            bearer=BearerTokens(
-                TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock), federation
-            ),
-            rights=Rights(api_database, sealer, database_clock),
-            audit_trail=AuditTrail(api_database),
-            target_refusal=guard.url_refusal,
-            callbacks=_callback_tokens(settings, sealer),
-            creator=JobCreator(api_database),
-            quotas=QuotaKeeper(api_database, database_clock),
-            busy=BusyMinutes(api_database, database_clock, settings.busy_minute_runs),
-            settings=ApiSettings(
-                max_body_bytes=settings.max_body_bytes,
-                require_idempotency_key=settings.require_idempotency_key,
-                cancel_wait_seconds=settings.lease_seconds + 5.0,
-                cors_origins=settings.cors_origins,
-                trusted_proxies=settings.trusted_proxies,
-                development=owns_database,
-            ),
-        )
-        app = build_app(parts, health_only="api" not in roles)
-        limits = ConnectionLimits(settings.max_connections, settings.head_seconds, settings.body_seconds)
-        http = HttpServer(app, listener, limits, tls)
-        await engine.start()
-        try:
-            async with http:
-                try:
-                    yield http
-                finally:
-                    await engine.stop()
-        finally:
-            await sender.close()
-
-
-def _guard(settings: Settings, listener: socket.socket, *, development: bool) -> Guard:
-    """Make the guard. In development the server's own echo may be called, in production nothing of its own."""
-    address, port = listener.getsockname()[:2]
-    return Guard(
-        settings.allowed_networks,
-        allow_http=settings.allow_http_targets,
-        denied=settings.denied_networks,
-        hosts=Hosts(settings.allowed_hosts, settings.denied_hosts),
-        listening=None if development else (address, port),
-    )
-
-
-def _engine_parts(
-    settings: Settings,
-    database: Database,
-    sealer: Sealer,
-    sender: Sender,
-    tokens: JobTokens,
-    *,
-    roles: Sequence[str],
-    owns_database: bool,
-) -> EngineParts:
-    return EngineParts(
-        database=database,
-        clock=SystemClock(),
-        chance=SystemChance(),
-        sender=sender,
-        sealer=sealer,
-        tokens=tokens,
-        callbacks=_callback_tokens(settings, sealer),
-        settings=EngineSettings(
-            lease_seconds=settings.lease_seconds,
-            lease_margin_seconds=settings.lease_seconds / 6,
-            renew_every_seconds=settings.lease_seconds / 3,
-            concurrency=settings.concurrency,
-            stop_grace_seconds=settings.stop_grace_seconds,
-            retention_days=settings.retention_days,
-            audit_log_retention_days=settings.audit_log_retention_days,
-            owns_database=owns_database,
-        ),
-        identity=Identity(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=__version__,
-            roles=list(roles),
-            machine=machine_id(),
-            process_started=process_started(os.getpid()),
-        ),
-    )
-
-
-def _callback_tokens(settings: Settings, sealer: Sealer) -> CallbackTokens:
-    return CallbackTokens(sealer.derive_key(KEY_PURPOSE), settings.issuer_url)
 
 
 async def _dev_client(settings: Settings, database: Database, sealer: Sealer, data_dir: Path) -> Credentials:

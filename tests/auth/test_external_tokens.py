@@ -18,6 +18,7 @@ from countwheel.auth.compact import unverified_issuer
 from countwheel.auth.federation import ExternalIdentity, ExternalVerifier, judge
 from countwheel.auth.issuer import Issuer
 from countwheel.auth.jwks import KeyCache
+from countwheel.auth.key_ring import KeyRing
 from countwheel.auth.keys import new_signing_key
 from countwheel.auth.oauth import InvalidTokenError, TokenVerifier
 from countwheel.auth.trust import ClaimMapping, TrustedIssuer
@@ -33,7 +34,7 @@ CLIENT = Client("client", UUID(int=7), bytes(32), frozenset({"jobs:read"}), "tes
 
 
 def bearer_tokens(clock: FakeClock, *issuers: TrustedIssuer) -> BearerTokens:
-    return BearerTokens(TokenVerifier(OWN, "countwheel", [OWN_KEY], clock), Federation(issuers, clock))
+    return BearerTokens(TokenVerifier(OWN, "countwheel", KeyRing([OWN_KEY]), clock), Federation(issuers, clock))
 
 
 def trusted(issuer: FakeIssuer, **changes: Any) -> TrustedIssuer:
@@ -58,7 +59,7 @@ async def test_o1_who_an_external_token_stands_for(issuer: FakeIssuer, clock: Fa
 async def test_o1_the_claimed_issuer_only_chooses_who_judges(issuer: FakeIssuer, clock: FakeClock) -> None:
     """O1: a token of our own goes to our own verifier, and nobody is asked; one of nobody's as well."""
     bearer = bearer_tokens(clock, trusted(issuer))
-    grant = Issuer(OWN, "countwheel", [OWN_KEY], clock, SystemChance()).grant(CLIENT, None)
+    grant = Issuer(OWN, "countwheel", KeyRing([OWN_KEY]), clock, SystemChance()).grant(CLIENT, None)
     principal = await bearer.verify(grant.access_token)
     assert not isinstance(principal, ExternalIdentity)
     assert principal.tenant_id == CLIENT.tenant_id
@@ -72,7 +73,7 @@ async def test_o1_the_claimed_issuer_only_chooses_who_judges(issuer: FakeIssuer,
 
 def test_o1_our_own_tokens_wait_for_nothing(clock: FakeClock) -> None:
     """O1: the way of our own tokens ends without a turn of the event loop: there is none here."""
-    grant = Issuer(OWN, "countwheel", [OWN_KEY], clock, SystemChance()).grant(CLIENT, None)
+    grant = Issuer(OWN, "countwheel", KeyRing([OWN_KEY]), clock, SystemChance()).grant(CLIENT, None)
     with pytest.raises(StopIteration) as ended:
         bearer_tokens(clock).verify(grant.access_token).send(None)
     assert ended.value.value.client_id == "client"

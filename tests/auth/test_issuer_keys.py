@@ -24,6 +24,7 @@ from countwheel.auth.jwks import (
     KeyCache,
     usable_keys,
 )
+from countwheel.auth.key_ring import KeyRing
 from countwheel.auth.keys import new_signing_key
 from countwheel.auth.oauth import InvalidTokenError, TokenVerifier
 from countwheel.auth.trust_file import read_issuers
@@ -60,7 +61,7 @@ def trusting(issuer: FakeIssuer, folder: Path, clock: FakeClock, extra: str = ""
     file = folder / "issuers.toml"
     file.write_text(issuer.settings(extra))
     federation = Federation(read_issuers(file, own_issuer="https://own.example"), clock)
-    return BearerTokens(TokenVerifier("https://own.example", "countwheel", [OWN], clock), federation)
+    return BearerTokens(TokenVerifier("https://own.example", "countwheel", KeyRing([OWN]), clock), federation)
 
 
 @pytest.fixture

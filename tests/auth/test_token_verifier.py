@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from joserfc.jwk import RSAKey
 
 from countwheel.auth.clients import Client
 from countwheel.auth.issuer import Issuer
+from countwheel.auth.key_ring import KeyRing
 from countwheel.auth.keys import SigningKey, load_key, new_signing_key, public_jwks
 from countwheel.auth.oauth import InvalidTokenError, TokenVerifier
 from countwheel.clock import SystemChance
@@ -67,12 +69,12 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def verifier(clock: FakeClock) -> TokenVerifier:
-    return TokenVerifier(ISSUER, AUDIENCE, [KEY], clock)
+    return TokenVerifier(ISSUER, AUDIENCE, KeyRing([KEY]), clock)
 
 
 def test_o8_what_the_issuer_grants_is_accepted(clock: FakeClock, verifier: TokenVerifier) -> None:
     """O8: the token carries client, tenant and scopes, and an id of its own."""
-    issuer = Issuer(ISSUER, AUDIENCE, [KEY], clock, SystemChance())
+    issuer = Issuer(ISSUER, AUDIENCE, KeyRing([KEY]), clock, SystemChance())
     grants = [issuer.grant(CLIENT, None), issuer.grant(CLIENT, "jobs:read")]
     principal = verifier.verify(grants[0].access_token)
     assert (principal.tenant_id, principal.client_id, principal.scopes) == (TENANT, "client", CLIENT.scopes)
@@ -182,19 +184,19 @@ def test_o6_the_leeway_is_small(clock: FakeClock, verifier: TokenVerifier) -> No
     with pytest.raises(InvalidTokenError, match="expired"):
         verifier.verify(token)
     with pytest.raises(ValueError, match="60"):
-        TokenVerifier(ISSUER, AUDIENCE, [KEY], clock, leeway_seconds=61)
+        TokenVerifier(ISSUER, AUDIENCE, KeyRing([KEY]), clock, leeway_seconds=61)
 
 
 def test_o8_keys_rotate(clock: FakeClock) -> None:
     """O8: after a new key both kinds of token are good; with the old key gone its tokens are not."""
-    newer = new_signing_key(START + timedelta(days=1))
+    older, newer = replace(KEY, created_at=START - timedelta(days=2)), new_signing_key(START - timedelta(days=1))
     old_token = signed()
-    issuer = Issuer(ISSUER, AUDIENCE, [newer, KEY], clock, SystemChance())
+    issuer = Issuer(ISSUER, AUDIENCE, KeyRing([newer, older]), clock, SystemChance())
     new_token = issuer.grant(CLIENT, None).access_token
-    both = TokenVerifier(ISSUER, AUDIENCE, [KEY, newer], clock)
+    both = TokenVerifier(ISSUER, AUDIENCE, KeyRing([older, newer]), clock)
     assert both.verify(old_token).client_id == both.verify(new_token).client_id == "client"
     assert len(issuer.jwks()["keys"]) == 2
-    after = TokenVerifier(ISSUER, AUDIENCE, [newer], clock)
+    after = TokenVerifier(ISSUER, AUDIENCE, KeyRing([newer]), clock)
     assert after.verify(new_token).client_id == "client"
     with pytest.raises(InvalidTokenError):
         after.verify(old_token)
@@ -204,7 +206,7 @@ def test_o8_keys_rotate(clock: FakeClock) -> None:
 def test_no_text_is_a_token(text: str) -> None:
     """Whatever comes, the answer is InvalidTokenError and never another error."""
     with pytest.raises(InvalidTokenError):
-        TokenVerifier(ISSUER, AUDIENCE, [KEY], FakeClock(START)).verify(text)
+        TokenVerifier(ISSUER, AUDIENCE, KeyRing([KEY]), FakeClock(START)).verify(text)
 
 
 JSON = st.recursive(
@@ -217,7 +219,7 @@ JSON = st.recursive(
 @given(st.sampled_from(sorted(claims())), JSON)
 def test_no_value_of_a_claim_breaks_the_verifier(name: str, value: Any) -> None:
     """A signed token with any value in any claim is accepted or refused, never an error of ours."""
-    verifier = TokenVerifier(ISSUER, AUDIENCE, [KEY], FakeClock(START))
+    verifier = TokenVerifier(ISSUER, AUDIENCE, KeyRing([KEY]), FakeClock(START))
     try:
         assert verifier.verify(signed(claims(**{name: value}))).tenant_id == TENANT
     except InvalidTokenError:

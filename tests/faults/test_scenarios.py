@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from countwheel import main
+from countwheel import assembly
 from countwheel.clock import SystemClock
 from countwheel.store import migrate, runs
 from countwheel.testing import Reply, WebhookReceiver
@@ -82,7 +82,7 @@ async def test_scenario_clock_step(
             return super().now() + timedelta(hours=hours)
 
     async with running_node(dsn, public_url="http://countwheel.test") as right:
-        monkeypatch.setattr(main, "SystemClock", Stepped)
+        monkeypatch.setattr(assembly, "SystemClock", Stepped)
         async with running_node(dsn, public_url="http://countwheel.test") as stepped:
             stepped.api.token = right.api.token
             recurring = await stepped.api.create(schedule_recurring="* * * * * *", job_url=receiver.url)

@@ -1,11 +1,13 @@
 """What must be there before the first request: a tenant, a signing key, and somebody who may come in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from uuid import UUID
 
 from countwheel.auth.clients import hash_secret, new_client_id, new_client_secret
-from countwheel.auth.keys import ROTATE_AFTER, SigningKey, new_signing_key
+from countwheel.auth.keys import RETIRED_AFTER, ROTATE_AFTER, SigningKey, new_signing_key
 from countwheel.auth.principal import ALL_SCOPES
 from countwheel.clock import Chance
 from countwheel.domain import ids
@@ -64,15 +66,32 @@ async def create_tenant(database: Database, sealer: Sealer, chance: Chance, now:
 
 
 async def ensure_issuer_keys(database: Database, sealer: Sealer, now: datetime) -> list[SigningKey]:
-    """Return the keys of our issuer, oldest first, with a fresh one where the newest has signed long enough."""
-    async with database.transaction() as connection:
-        await access.lock_issuer_keys(connection)
+    """Return the keys of our issuer, oldest first: a fresh one is made where the newest has been there long enough, and
+    those go that have signed nothing for longer than a token lives.
+    """
+    async with database.connection() as connection:
         rows = await access.issuer_keys(connection, sealer)
-        if not rows or now - rows[-1].created_at > ROTATE_AFTER:
-            fresh = new_signing_key(now)
-            rows.append(IssuerKeyRow(fresh.kid, fresh.private_key, fresh.created_at))
-            await access.add_issuer_key(connection, sealer, rows[-1])
+    if _is_due(rows, now) or _retired(rows, now):
+        async with database.transaction() as connection:
+            await access.lock_issuer_keys(connection)
+            rows = await access.issuer_keys(connection, sealer)  # another node may have been quicker
+            if retired := _retired(rows, now):
+                await access.delete_issuer_keys(connection, [row.kid for row in retired])
+                rows = [row for row in rows if row not in retired]
+            if _is_due(rows, now):
+                fresh = new_signing_key(now)
+                rows.append(IssuerKeyRow(fresh.kid, fresh.private_key, fresh.created_at))
+                await access.add_issuer_key(connection, sealer, rows[-1])
     return [SigningKey(row.kid, row.private_key, row.created_at) for row in rows]
+
+
+def _is_due(rows: Sequence[IssuerKeyRow], now: datetime) -> bool:
+    return not rows or now - rows[-1].created_at > ROTATE_AFTER
+
+
+def _retired(rows: Sequence[IssuerKeyRow], now: datetime) -> list[IssuerKeyRow]:
+    """Return the keys whose successor has signed for longer than any token lives."""
+    return [row for row, successor in pairwise(rows) if now - successor.created_at > RETIRED_AFTER]
 
 
 async def create_client(

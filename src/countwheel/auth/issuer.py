@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -10,7 +9,8 @@ from urllib.parse import parse_qsl, unquote_plus
 from joserfc import jwt
 
 from countwheel.auth.clients import Client
-from countwheel.auth.keys import ALGORITHM, SigningKey, load_key, public_jwks
+from countwheel.auth.key_ring import KeyRing
+from countwheel.auth.keys import ALGORITHM, load_key
 from countwheel.auth.oauth import POLICIES_CLAIM
 from countwheel.auth.principal import parse_scope
 from countwheel.clock import Chance, Clock
@@ -51,13 +51,13 @@ class TokenGrant:
 
 
 class Issuer:
-    """Issues tokens with the newest key."""
+    """Issues tokens."""
 
     def __init__(
         self,
         issuer_url: str,
         audience: str,
-        keys: Sequence[SigningKey],
+        keys: KeyRing,
         clock: Clock,
         chance: Chance,
         *,
@@ -65,7 +65,7 @@ class Issuer:
     ) -> None:
         self.issuer_url = issuer_url
         self.audience = audience
-        self._keys = sorted(keys, key=lambda key: key.created_at)
+        self._keys = keys
         self._clock = clock
         self._chance = chance
         self._lifetime_seconds = token_lifetime_seconds
@@ -77,7 +77,8 @@ class Issuer:
         """
         scopes = client.scopes if requested_scope is None else _requested(requested_scope, client.scopes)
         scope = " ".join(sorted(scopes))
-        now = int(self._clock.now().timestamp())
+        moment = self._clock.now()
+        now = int(moment.timestamp())
         claims = {
             "iss": self.issuer_url,
             "aud": self.audience,
@@ -91,14 +92,14 @@ class Issuer:
         }
         if requested_scope is None:
             claims[POLICIES_CLAIM] = True
-        key = self._keys[-1]
+        key = self._keys.signer(moment)
         header = {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": key.kid}
         token = jwt.encode(header, claims, load_key(key), algorithms=[ALGORITHM])
         return TokenGrant(token, self._lifetime_seconds, scope)
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys (RFC 7517)."""
-        return public_jwks(self._keys)
+        return self._keys.public()
 
     def metadata(self) -> dict[str, Any]:
         """Return the authorization server's metadata (RFC 8414)."""

@@ -15,7 +15,9 @@ resource server does all day."""
 
 KEY_BITS = 2048
 ROTATE_AFTER = timedelta(days=30)
-"""A new key signs after this; the ones before it verify as long as they are listed."""
+"""A new key is made after this."""
+RETIRED_AFTER = timedelta(days=2)
+"""A key goes so long after its successor was made: a token lives a day at the most."""
 
 
 @dataclass(frozen=True, slots=True)

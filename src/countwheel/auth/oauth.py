@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,8 @@ from uuid import UUID
 from joserfc.jwk import RSAKey
 
 from countwheel.auth.compact import Compact, read_compact
-from countwheel.auth.keys import ALGORITHM, SigningKey, load_key
+from countwheel.auth.key_ring import KeyRing
+from countwheel.auth.keys import ALGORITHM
 from countwheel.auth.principal import parse_scope
 from countwheel.clock import Clock
 
@@ -57,7 +58,7 @@ class TokenVerifier:
         self,
         issuer_url: str,
         audience: str,
-        keys: Sequence[SigningKey],
+        keys: KeyRing,
         clock: Clock,
         *,
         leeway_seconds: int = 30,
@@ -67,7 +68,7 @@ class TokenVerifier:
             raise ValueError(f"leeway_seconds must be from 0 to {MAX_LEEWAY_SECONDS}")
         self._issuer_url = issuer_url
         self._audience = audience
-        self._keys = {key.kid: load_key(key) for key in keys}
+        self._keys = keys
         self._clock = clock
         self._leeway_seconds = leeway_seconds
         # What was verified once is remembered until it expires: a signature costs a hundred times a look-up.
@@ -102,7 +103,7 @@ class TokenVerifier:
 
     def _key_of(self, compact: Compact) -> RSAKey:
         # By our own key id alone: jku, x5u, x5c and jwk in a header are never followed.
-        key = self._keys.get(compact.kid)
+        key = self._keys.find(compact.kid)
         if key is None:
             raise InvalidTokenError("the token was signed with a key that is not known here")
         return key

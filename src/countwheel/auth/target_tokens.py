@@ -4,14 +4,14 @@ OpenID Connect's form, as cloud providers take it for workload identity: issuer,
 It is no access token of ours: its type is `JWT`, and our own API takes `at+jwt` alone.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from joserfc import jwt
 
-from countwheel.auth.keys import ALGORITHM, SigningKey, load_key
+from countwheel.auth.key_ring import KeyRing
+from countwheel.auth.keys import ALGORITHM, load_key
 from countwheel.clock import Chance
 
 LIFETIME = timedelta(minutes=10)
@@ -23,11 +23,11 @@ _MAX_KEPT = 4096
 
 
 class JobTokens:
-    """Makes tokens with the newest key."""
+    """Makes tokens."""
 
-    def __init__(self, issuer_url: str, keys: Sequence[SigningKey], chance: Chance) -> None:
+    def __init__(self, issuer_url: str, keys: KeyRing, chance: Chance) -> None:
         self._issuer_url = issuer_url
-        self._key = max(keys, key=lambda key: key.created_at)
+        self._keys = keys
         self._chance = chance
         self._kept: dict[tuple[UUID, str], tuple[datetime, str]] = {}
 
@@ -45,8 +45,9 @@ class JobTokens:
             "jti": self._chance.token_bytes(_JTI_BYTES).hex(),
             "tenant": str(tenant_id),
         }
-        header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": "JWT"}
-        token = jwt.encode(header, claims, load_key(self._key), algorithms=[ALGORITHM])
+        key = self._keys.signer(now)
+        header = {"alg": ALGORITHM, "kid": key.kid, "typ": "JWT"}
+        token = jwt.encode(header, claims, load_key(key), algorithms=[ALGORITHM])
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
         self._kept[job_id, audience] = now + _USED_FOR, token

@@ -1,5 +1,6 @@
 """What must be there before anybody comes in: tenants with their signing secret, and the keys that sign our tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -45,6 +46,11 @@ async def issuer_keys(connection: Connection, sealer: Sealer) -> list[IssuerKeyR
     """Return the keys that sign tokens, oldest first. Raises `WrongSecretKeyError` under another key."""
     cursor = await connection.execute(query("issuer_keys"))
     return [IssuerKeyRow(row[0], sealer.open(row[1], f"issuer key {row[0]}").decode(), row[2]) async for row in cursor]
+
+
+async def delete_issuer_keys(connection: Connection, kids: Sequence[str]) -> None:
+    """Delete keys that no token alive was signed with."""
+    await connection.execute(query("delete_issuer_keys"), {"kids": list(kids)})
 
 
 async def add_issuer_key(connection: Connection, sealer: Sealer, key: IssuerKeyRow) -> None:

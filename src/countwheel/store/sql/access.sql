@@ -19,6 +19,9 @@ SELECT kid, private_key, created_at FROM issuer_keys ORDER BY created_at, kid;
 -- name: add_issuer_key
 INSERT INTO issuer_keys (kid, private_key, created_at) VALUES (%(kid)s, %(private_key)s, %(created_at)s);
 
+-- name: delete_issuer_keys
+DELETE FROM issuer_keys WHERE kid = ANY(%(kids)s);
+
 -- name: lock_issuer_keys
 -- Two nodes that start on an empty database must not make two keys.
 LOCK TABLE issuer_keys IN SHARE ROW EXCLUSIVE MODE;
