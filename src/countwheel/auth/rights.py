@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from uuid import UUID
 
 import structlog
@@ -115,14 +116,17 @@ def read_stored(stored: Iterable[tuple[str, str]]) -> tuple[Policy, ...]:
 
     One that this release cannot read (a newer one wrote it) denies everything: what it would forbid is not known.
     """
-    found = []
-    for name, document in stored:
-        try:
-            found.append(read_policy(name, json.loads(document), ACTIONS.keys()))
-        except (InvalidError, ValueError) as error:
-            _log.error("policy cannot be read and denies everything", policy=name, error=str(error))
-            found.append(Policy(name, (Statement(Effect.DENY, ("*",), ("*",), (), "unreadable"),)))
-    return tuple(found)
+    return tuple(_read_stored(name, document) for name, document in stored)
+
+
+# To read a long one takes milliseconds, in which the node does nothing else.
+@lru_cache(maxsize=1024)
+def _read_stored(name: str, document: str) -> Policy:
+    try:
+        return read_policy(name, json.loads(document), ACTIONS.keys())
+    except (InvalidError, ValueError) as error:
+        _log.error("policy cannot be read and denies everything", policy=name, error=str(error))
+        return Policy(name, (Statement(Effect.DENY, ("*",), ("*",), (), "unreadable"),))
 
 
 def denials(policies: Iterable[Policy]) -> tuple[Policy, ...]:

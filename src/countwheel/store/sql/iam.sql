@@ -108,6 +108,11 @@ FROM (SELECT %(tenant_id)s::uuid AS tenant_id, %(holder)s::text AS name) AS hold
 DELETE FROM policies p WHERE p.tenant_id = %(tenant_id)s AND p.name = %(name)s
   AND NOT EXISTS (SELECT FROM policy_attachments a WHERE a.tenant_id = p.tenant_id AND a.policy_name = p.name);
 
+-- name: count_other_policies
+-- How many policies a holder has beside one.
+SELECT count(*) FROM policy_attachments
+WHERE tenant_id = %(tenant_id)s AND holder = %(holder)s AND policy_name <> %(name)s;
+
 -- name: attach_policy
 -- Only to a holder that is there, of the same tenant.
 INSERT INTO policy_attachments (tenant_id, holder, policy_name)
