@@ -31,5 +31,5 @@ from countwheel.api.redaction import HIDDEN, redacted
     ],
 )
 def test_what_is_or_may_be_secret_is_hidden(document: object, shown: object) -> None:
-    """Secrets by name, payloads, answers and values of headers whole, URLs without queries; the rest as it is."""
+    """Secrets by their names, payloads, answers and values of headers whole, of URLs the queries; the rest stays."""
     assert redacted(document) == shown
