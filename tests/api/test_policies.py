@@ -175,3 +175,14 @@ async def test_only_who_is_there_can_hold_a_policy(node: Node) -> None:
     for holder in (f"clients/{theirs}", "clients/nobody", "principals/00000000-0000-8000-8000-000000000000"):
         answer = await node.api.call("POST", "/v1/policies/readers/attach", {"holder": holder})
         assert (answer.status, answer.json["detail"]) == (404, "there is no such client or principal")
+
+
+async def test_a_holder_has_so_many_policies_and_no_more(node: Node) -> None:
+    """Each request asks them all: the twenty-first is refused, one that is attached already is not."""
+    made = (await node.api.call("POST", "/v1/clients", {"name": "client", "scopes": []})).json
+    answers = []
+    for name in [f"p{number}" for number in (*range(21), 0)]:
+        await put(node, name, statement("Allow", "jobs:Read", "jobs/1"))
+        holder = {"holder": f"clients/{made['client_id']}"}
+        answers.append(await node.api.call("POST", f"/v1/policies/{name}/attach", holder))
+    assert [answer.status for answer in answers] == [200] * 20 + [409, 200]

@@ -253,6 +253,15 @@ async def test_a8_a_principal_has_two_keys_at_the_most(node: Node, key: Key) -> 
     await make_key(node, key.principal_id)
 
 
+async def test_a8_a_key_that_signed_nothing_was_not_used(node: Node, key: Key) -> None:
+    """Whoever knows its id alone does not make it look as if it were in use."""
+    path = f"/v1/principals/{key.principal_id}/access-keys"
+    for guess, used in ((replace(key, secret="another"), False), (key, True)):
+        await call(node, guess, "GET", "/v1/jobs")
+        (listed,) = (await node.api.call("GET", path)).json["items"]
+        assert (listed["last_used_at"] is not None) == used
+
+
 async def test_a8_fifty_at_once_make_no_third_key(node: Node, key: Key) -> None:
     """Those who ask at the same time take turns."""
     path = f"/v1/principals/{key.principal_id}/access-keys"

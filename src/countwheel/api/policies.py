@@ -24,7 +24,7 @@ from countwheel.auth.principal import Principal
 from countwheel.auth.rights import policies_of_scopes, read_stored
 from countwheel.domain.errors import Fault, InvalidError
 from countwheel.store import clients, policies
-from countwheel.store.policies import PolicyRow
+from countwheel.store.policies import MOST_ATTACHED, PolicyRow
 
 _CLIENT = "clients/"
 
@@ -75,7 +75,9 @@ async def attach_policy(api: ApiParts, request: Request, principal: Principal) -
             raise not_found("policy")
         if not await policies.is_holder(connection, principal.tenant_id, holder):
             raise not_found("client or principal")
-        await policies.attach(connection, principal.tenant_id, holder, name)
+        if not await policies.attach(connection, principal.tenant_id, holder, name):
+            detail = f"it has {MOST_ATTACHED} policies: detach one, or make one policy of several"
+            raise Problem(409, "conflict", detail=detail)
     return json_answer(await _read(api, principal, name), 200)
 
 

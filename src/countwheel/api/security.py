@@ -117,6 +117,7 @@ async def _of_signature(api: ApiParts, request: Request) -> Principal:
     sigv4.check(wire, claim, None if found is None else found.secret)
     if found is None:
         raise AssertionError("a signature without a key was taken for good")
+    await api.rights.note_use(claim.access_key_id)
     _refuse_the_suspended(found.grant)
     request.state.signature = claim.signature
     name = f"principals/{found.grant.principal_id}"

@@ -7,7 +7,7 @@ every node within `REVOKED_WITHIN_SECONDS` (criterion A8), and an ordinary reque
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import lru_cache
 from uuid import UUID
 
 import structlog
@@ -26,7 +26,7 @@ from countwheel.store.sealing import Sealer
 
 REVOKED_WITHIN_SECONDS = 5.0
 _KEPT_SECONDS = 3.0
-_USED_EVERY = timedelta(minutes=1)
+_USED_EVERY_SECONDS = 60.0
 
 _log = structlog.get_logger(__name__)
 
@@ -61,9 +61,9 @@ class Rights:
     def __init__(self, database: Database, sealer: Sealer, clock: Clock) -> None:
         self._database = database
         self._sealer = sealer
-        self._clock = clock
         self._clients = Kept[str, Grant | None](self._of_client, clock, seconds=_KEPT_SECONDS)
         self._keys = Kept[str, KeyGrant | None](self._of_access_key, clock, seconds=_KEPT_SECONDS)
+        self._uses = Kept[str, None](self._note_use, clock, seconds=_USED_EVERY_SECONDS)
         self._identities = Kept[Identity, Grant | None](self._of_identity, clock, seconds=_KEPT_SECONDS)
         self._tenants = Kept[str, TenantState | None](self._of_tenant, clock, seconds=_KEPT_SECONDS)
 
@@ -74,6 +74,10 @@ class Rights:
     async def of_access_key(self, access_key_id: str) -> KeyGrant | None:
         """Return what an access key opens; None where it is revoked, has expired, or was never there."""
         return await self._keys.get(access_key_id)
+
+    async def note_use(self, access_key_id: str) -> None:
+        """Note that a key has signed a request, to the minute. For whoever has checked that it has."""
+        await self._uses.get(access_key_id)
 
     async def of_identity(self, issuer: str, subject: str, audience: str) -> Grant | None:
         """Return who a subject of a trusted issuer is here; None for one that nobody registered."""
@@ -98,11 +102,12 @@ class Rights:
     async def _of_access_key(self, access_key_id: str) -> KeyGrant | None:
         async with self._database.connection() as connection:
             row = await rights.of_access_key(connection, self._sealer, access_key_id)
-            if row is None or (grant := _grant(row.holder)) is None:
-                return None
-            if row.last_used_at is None or self._clock.now() - row.last_used_at >= _USED_EVERY:
-                await access_keys.use(connection, access_key_id)
-            return KeyGrant(grant, row.secret)
+        grant = None if row is None else _grant(row.holder)
+        return None if row is None or grant is None else KeyGrant(grant, row.secret)
+
+    async def _note_use(self, access_key_id: str) -> None:
+        async with self._database.connection() as connection:
+            await access_keys.use(connection, access_key_id)
 
 
 def policies_of_scopes(scopes: Iterable[str]) -> tuple[Policy, ...]:
@@ -115,14 +120,17 @@ def read_stored(stored: Iterable[tuple[str, str]]) -> tuple[Policy, ...]:
 
     One that this release cannot read (a newer one wrote it) denies everything: what it would forbid is not known.
     """
-    found = []
-    for name, document in stored:
-        try:
-            found.append(read_policy(name, json.loads(document), ACTIONS.keys()))
-        except (InvalidError, ValueError) as error:
-            _log.error("policy cannot be read and denies everything", policy=name, error=str(error))
-            found.append(Policy(name, (Statement(Effect.DENY, ("*",), ("*",), (), "unreadable"),)))
-    return tuple(found)
+    return tuple(_read_stored(name, document) for name, document in stored)
+
+
+# To read a long one takes milliseconds, in which the node does nothing else.
+@lru_cache(maxsize=1024)
+def _read_stored(name: str, document: str) -> Policy:
+    try:
+        return read_policy(name, json.loads(document), ACTIONS.keys())
+    except (InvalidError, ValueError) as error:
+        _log.error("policy cannot be read and denies everything", policy=name, error=str(error))
+        return Policy(name, (Statement(Effect.DENY, ("*",), ("*",), (), "unreadable"),))
 
 
 def denials(policies: Iterable[Policy]) -> tuple[Policy, ...]:

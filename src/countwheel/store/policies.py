@@ -9,6 +9,9 @@ from psycopg.rows import args_row
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
+MOST_ATTACHED = 20
+"""To one holder: every request of it asks all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
@@ -60,9 +63,14 @@ async def is_holder(connection: Connection, tenant_id: UUID, holder: str) -> boo
     return bool(row and row[0])
 
 
-async def attach(connection: Connection, tenant_id: UUID, holder: str, name: str) -> None:
-    """Make a policy a part of somebody's rights; repeating it changes nothing."""
-    await connection.execute(query("attach_policy"), {"tenant_id": tenant_id, "holder": holder, "name": name})
+async def attach(connection: Connection, tenant_id: UUID, holder: str, name: str) -> bool:
+    """Make a policy a part of somebody's rights; repeating it changes nothing. False where a holder has too many."""
+    parameters = {"tenant_id": tenant_id, "holder": holder, "name": name}
+    row = await (await connection.execute(query("count_other_policies"), parameters)).fetchone()
+    if row is None or row[0] >= MOST_ATTACHED:
+        return False
+    await connection.execute(query("attach_policy"), parameters)
+    return True
 
 
 async def detach(connection: Connection, tenant_id: UUID, holder: str, name: str) -> bool:

@@ -1,7 +1,6 @@
 """What somebody who calls is worth now: tenant, policies, and whether either was taken away. One look-up each."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import args_row
@@ -28,7 +27,6 @@ class KeyHolderRow:
 
     holder: HolderRow
     secret: str
-    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +60,9 @@ async def of_access_key(connection: Connection, sealer: Sealer, access_key_id: s
     row = await cursor.fetchone()
     if row is None:
         return None
-    tenant_id, is_suspended, policies, principal_id, sealed, last_used_at = row
+    tenant_id, is_suspended, policies, principal_id, sealed = row
     secret = sealer.open(sealed, belongs_to(access_key_id, tenant_id)).decode()
-    return KeyHolderRow(HolderRow(tenant_id, is_suspended, policies, principal_id), secret, last_used_at)
+    return KeyHolderRow(HolderRow(tenant_id, is_suspended, policies, principal_id), secret)
 
 
 async def of_tenant(connection: Connection, name: str) -> TenantState | None:

@@ -7,7 +7,7 @@ WHERE c.client_id = %(client_id)s AND c.revoked_at IS NULL;
 
 -- name: rights_of_access_key
 -- What a request signed with an access key is worth now: nothing where the key is revoked or has expired.
-SELECT k.tenant_id, t.suspended_at IS NOT NULL, {{policies_of_holder}}, k.principal_id, k.sealed, k.last_used_at
+SELECT k.tenant_id, t.suspended_at IS NOT NULL, {{policies_of_holder}}, k.principal_id, k.sealed
 FROM access_keys k JOIN tenants t ON t.tenant_id = k.tenant_id
 CROSS JOIN LATERAL (SELECT k.tenant_id, 'principals/' || k.principal_id AS name) AS holder
 WHERE k.access_key_id = %(access_key_id)s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());
@@ -107,6 +107,11 @@ FROM (SELECT %(tenant_id)s::uuid AS tenant_id, %(holder)s::text AS name) AS hold
 -- name: delete_policy
 DELETE FROM policies p WHERE p.tenant_id = %(tenant_id)s AND p.name = %(name)s
   AND NOT EXISTS (SELECT FROM policy_attachments a WHERE a.tenant_id = p.tenant_id AND a.policy_name = p.name);
+
+-- name: count_other_policies
+-- How many policies a holder has beside one.
+SELECT count(*) FROM policy_attachments
+WHERE tenant_id = %(tenant_id)s AND holder = %(holder)s AND policy_name <> %(name)s;
 
 -- name: attach_policy
 -- Only to a holder that is there, of the same tenant.
