@@ -402,6 +402,20 @@ async def passed(database: Database, moment: datetime) -> None:
     await eventually(has_passed)
 
 
+async def seen_within(seconds: float, expected: Any, look: Callable[[], Any]) -> None:
+    """Return when `look` (async) sees what is expected. No look that was begun later than `seconds` from now may see
+    anything else: how long looks take, and the machine stalls, does not count.
+    """
+    clock = SystemClock()
+    deadline = clock.monotonic() + seconds
+    while True:
+        begun = clock.monotonic()
+        if (seen := await look()) == expected:
+            return
+        assert begun < deadline, f"{begun - deadline:.1f} s later than {seconds} s it is still {seen}"
+        await clock.sleep(0.02)
+
+
 async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Return what an async `condition` returns as soon as it is true; it is asked again and again."""
     async with asyncio.timeout(seconds):

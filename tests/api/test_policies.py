@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness import Answer, Api, Node, eventually
+from harness import Answer, Api, Node, seen_within
 
 URL = "http://127.0.0.1:9/"
 
@@ -109,10 +109,10 @@ async def test_a_changed_policy_counts_within_five_seconds(node: Node) -> None:
     assert (await api.call("GET", "/v1/jobs")).status == 200
     await put(node, "readers", statement("Allow", "jobs:Read"))
 
-    async def is_refused() -> bool:
-        return (await api.call("GET", "/v1/jobs")).status == 403
+    async def status() -> int:
+        return (await api.call("GET", "/v1/jobs")).status
 
-    await eventually(is_refused, seconds=5.0)
+    await seen_within(5.0, 403, status)
 
 
 async def test_conditions_see_where_a_request_comes_from(node: Node) -> None:
