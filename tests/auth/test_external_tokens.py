@@ -267,3 +267,23 @@ async def test_a_subject_is_a_principal_by_exact_match(dsn: str, issuer: FakeIss
         assert (await node.api.call("DELETE", f"/v1/{holder['holder']}")).status == 204
 
         await seen_within(5.0, 200, lambda: asks("/v1/jobs", sub="deployer", **everything))
+
+
+async def test_a_tenant_cannot_have_anothers_subjects_work_for_it(dsn: str, issuer: FakeIssuer, tmp_path: Path) -> None:
+    """A subject that another tenant registers, before or after, stays whose its claims say, and may be registered
+    there, too.
+    """
+    file = tmp_path / "issuers.toml"
+    file.write_text(issuer.settings())
+    async with running_node(dsn, issuers_file=file) as node:
+        identity = {"issuer": issuer.url, "subject": "deployer", "audience": "countwheel"}
+        attacker = await node.client(tenant="attacker")
+        assert (await attacker.call("POST", "/v1/principals", {"name": "p", "identities": [identity]})).status == 201
+        said = issuer.claims(SystemClock().now().timestamp()) | {"sub": "deployer", "scope": "jobs:write"}
+        api = Api(node.api.session, node.url, issuer.sign(said, rs256(RSA)))
+        body = {"schedule_recurring": "0 0 1 1 *", "job_url": "http://127.0.0.1:9/"}
+        assert (await api.call("POST", "/v1/jobs", body)).status == 201
+        assert (await attacker.call("GET", "/v1/jobs")).json["items"] == []
+        assert len((await node.api.call("GET", "/v1/jobs")).json["items"]) == 1
+        own = await node.api.call("POST", "/v1/principals", {"name": "p", "identities": [identity]})
+        assert own.status == 201

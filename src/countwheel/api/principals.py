@@ -40,7 +40,7 @@ async def create_principal(api: ApiParts, request: Request, principal: Principal
             if not await principals.create(connection, principal.tenant_id, principal_id, body["name"], identities):
                 raise Problem(409, "conflict", detail="there is a principal of this name: choose another one")
     except TakenIdentityError as error:
-        detail = "one of the identities is given twice, or is another principal's: a subject is one principal only"
+        detail = "one of the identities is given twice, or is another principal's: a subject is one of them only"
         raise Problem(409, "conflict", detail=detail) from error
     location = {"Location": f"/v1/principals/{principal_id}"}
     return json_answer(await _read(api, principal, principal_id), 201, location)

@@ -16,6 +16,7 @@ from countwheel.api.problems import Problem, invalid_parameter
 from countwheel.api.source import source_ip
 from countwheel.auth import sigv4
 from countwheel.auth.actions import ACTIONS
+from countwheel.auth.bootstrap import DEFAULT_TENANT
 from countwheel.auth.canonical import ambiguity
 from countwheel.auth.conditions import Context
 from countwheel.auth.federation import ExternalIdentity
@@ -88,16 +89,22 @@ async def _of_token(api: ApiParts, request: Request, token: str) -> Principal:
 
 
 async def _of_identity(api: ApiParts, request: Request, identity: ExternalIdentity) -> Principal:
-    """Return who comes with a token of a trusted issuer: a principal of ours by exact match, or by what is claimed."""
-    grant = await api.rights.of_identity(identity.issuer, identity.subject, identity.audience)
-    if grant is not None:
-        _refuse_the_suspended(grant)
-        name = f"principals/{grant.principal_id}"
-        return Principal(grant.tenant_id, name, grant.policies, _context(api, request, name), None)
-    tenant = None if identity.tenant is None else await api.rights.of_tenant(identity.tenant)
+    """Return who comes with a token of a trusted issuer: a registered principal, or what the token's claims are worth.
+
+    The tenant is what the claims say, or the operators'. What others have registered counts for nothing: or a tenant
+    could have another one's subjects work for it.
+    """
+    tenant = await api.rights.of_tenant(identity.tenant or DEFAULT_TENANT)
     if tenant is None:
         raise InvalidTokenError("the token is good, but no tenant here is its tenant: ask the operator")
     _refuse_the_suspended(tenant)
+    named = identity.issuer, identity.subject, identity.audience
+    grant = await api.rights.of_identity(tenant.tenant_id, *named)
+    if grant is not None:
+        name = f"principals/{grant.principal_id}"
+        return Principal(tenant.tenant_id, name, grant.policies, _context(api, request, name), None)
+    if identity.tenant is None:
+        raise InvalidTokenError("the token is good, but names no tenant, and its subject is no principal here")
     name = f"issuers/{identity.issuer}#{identity.subject}"
     policies = policies_of_scopes(identity.scopes)
     return Principal(tenant.tenant_id, name, policies, _context(api, request, name), None)

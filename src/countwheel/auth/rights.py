@@ -51,8 +51,8 @@ class KeyGrant:
     secret: str
 
 
-Identity = tuple[str, str, str]
-"""Issuer, subject and audience."""
+Identity = tuple[UUID, str, str, str]
+"""A tenant, and an issuer, a subject and an audience."""
 
 
 class Rights:
@@ -79,9 +79,9 @@ class Rights:
         """Note that a key has signed a request, to the minute. For whoever has checked that it has."""
         await self._uses.get(access_key_id)
 
-    async def of_identity(self, issuer: str, subject: str, audience: str) -> Grant | None:
-        """Return who a subject of a trusted issuer is here; None for one that nobody registered."""
-        return await self._identities.get((issuer, subject, audience))
+    async def of_identity(self, tenant_id: UUID, issuer: str, subject: str, audience: str) -> Grant | None:
+        """Return who a subject of a trusted issuer is in a tenant; None for one that nobody registered there."""
+        return await self._identities.get((tenant_id, issuer, subject, audience))
 
     async def of_tenant(self, name: str) -> TenantState | None:
         """Return a tenant by its name, or None."""

@@ -32,7 +32,7 @@ class PrincipalRow:
 
 
 class TakenIdentityError(Exception):
-    """An identity that is a principal already, here or elsewhere."""
+    """An identity that is another principal of the tenant already."""
 
 
 async def create(
@@ -47,7 +47,8 @@ async def create(
         return False
     for identity in identities:
         said = {"issuer": identity.issuer, "subject": identity.subject, "audience": identity.audience}
-        if (await connection.execute(query("add_identity"), said | {"principal_id": principal_id})).rowcount == 0:
+        said |= {"tenant_id": str(tenant_id), "principal_id": str(principal_id)}
+        if (await connection.execute(query("add_identity"), said)).rowcount == 0:
             raise TakenIdentityError
     return True
 

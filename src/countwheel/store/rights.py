@@ -44,10 +44,13 @@ async def of_client(connection: Connection, client_id: str) -> HolderRow | None:
     return await cursor.fetchone()
 
 
-async def of_identity(connection: Connection, issuer: str, subject: str, audience: str) -> HolderRow | None:
-    """Return who a subject of a trusted issuer is here, by exact match of all three; None for a stranger."""
+async def of_identity(
+    connection: Connection, tenant_id: UUID, issuer: str, subject: str, audience: str
+) -> HolderRow | None:
+    """Return who a subject of a trusted issuer is in a tenant, by exact match of all three; None for a stranger."""
     cursor = connection.cursor(row_factory=args_row(HolderRow))
-    await cursor.execute(query("rights_of_identity"), {"issuer": issuer, "subject": subject, "audience": audience})
+    parameters = {"tenant_id": tenant_id, "issuer": issuer, "subject": subject, "audience": audience}
+    await cursor.execute(query("rights_of_identity"), parameters)
     return await cursor.fetchone()
 
 

@@ -33,13 +33,14 @@ CREATE TABLE access_keys (
 );
 CREATE INDEX access_keys_by_principal ON access_keys (principal_id);
 
--- A subject of a trusted issuer that is a principal here: by exact match of all three.
+-- A subject of a trusted issuer that is a principal of a tenant: by exact match of all three.
 CREATE TABLE principal_identities (
+    tenant_id    uuid NOT NULL REFERENCES tenants,
     issuer       text NOT NULL CHECK (length(issuer) BETWEEN 1 AND 512),
     subject      text NOT NULL CHECK (length(subject) BETWEEN 1 AND 512),
     audience     text NOT NULL CHECK (length(audience) BETWEEN 1 AND 512),
     principal_id uuid NOT NULL REFERENCES principals ON DELETE CASCADE,
-    PRIMARY KEY (issuer, subject, audience)
+    PRIMARY KEY (tenant_id, issuer, subject, audience) -- what one tenant says of a subject is no other's business
 );
 CREATE INDEX principal_identities_by_principal ON principal_identities (principal_id);
 

@@ -13,12 +13,12 @@ CROSS JOIN LATERAL (SELECT k.tenant_id, 'principals/' || k.principal_id AS name)
 WHERE k.access_key_id = %(access_key_id)s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());
 
 -- name: rights_of_identity
--- Who a subject of a trusted issuer is here, by exact match.
+-- Who a subject of a trusted issuer is in a tenant, by exact match.
 SELECT p.tenant_id, t.suspended_at IS NOT NULL, {{policies_of_holder}}, p.principal_id
 FROM principal_identities i JOIN principals p ON p.principal_id = i.principal_id
 JOIN tenants t ON t.tenant_id = p.tenant_id
 CROSS JOIN LATERAL (SELECT p.tenant_id, 'principals/' || p.principal_id AS name) AS holder
-WHERE i.issuer = %(issuer)s AND i.subject = %(subject)s AND i.audience = %(audience)s;
+WHERE i.tenant_id = %(tenant_id)s AND i.issuer = %(issuer)s AND i.subject = %(subject)s AND i.audience = %(audience)s;
 
 -- name: rights_of_tenant
 -- A tenant by its name, for tokens whose claims name one.
@@ -58,8 +58,8 @@ SELECT now() FROM principals WHERE tenant_id = %(tenant_id)s AND principal_id = 
 DELETE FROM principals WHERE tenant_id = %(tenant_id)s AND principal_id = %(principal_id)s;
 
 -- name: add_identity
-INSERT INTO principal_identities (issuer, subject, audience, principal_id)
-VALUES (%(issuer)s, %(subject)s, %(audience)s, %(principal_id)s) ON CONFLICT DO NOTHING;
+INSERT INTO principal_identities (tenant_id, issuer, subject, audience, principal_id)
+VALUES (%(tenant_id)s, %(issuer)s, %(subject)s, %(audience)s, %(principal_id)s) ON CONFLICT DO NOTHING;
 
 -- name: create_access_key
 INSERT INTO access_keys (access_key_id, principal_id, tenant_id, sealed, expires_at)
