@@ -270,3 +270,18 @@ async def test_a_subject_is_a_principal_by_exact_match(dsn: str, issuer: FakeIss
             return await asks("/v1/jobs", sub="deployer", **everything) == 200
 
         await eventually(is_nobody_of_ours, seconds=5.0)
+
+
+async def test_e4_no_tenant_draws_anothers_users_to_itself(dsn: str, issuer: FakeIssuer, tmp_path: Path) -> None:
+    """Whose tenant the issuer names belongs there, whoever has registered the subject: a job would end up elsewhere."""
+    file = tmp_path / "issuers.toml"
+    file.write_text(issuer.settings())
+    async with running_node(dsn, issuers_file=file) as node:
+        elsewhere = await node.client(tenant="elsewhere")
+        identity = {"issuer": issuer.url, "subject": "alice", "audience": "countwheel"}
+        assert (await elsewhere.call("POST", "/v1/principals", {"name": "a", "identities": [identity]})).status == 201
+        claims = issuer.claims(SystemClock().now().timestamp()) | {"sub": "alice", "scope": "jobs:write jobs:read"}
+        alice = Api(node.api.session, node.url, issuer.sign(claims, rs256(RSA)))
+        await alice.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/")
+        seen = [len((await api.call("GET", "/v1/jobs")).json["items"]) for api in (node.api, elsewhere)]
+        assert seen == [1, 0]

@@ -89,12 +89,15 @@ async def _of_token(api: ApiParts, request: Request, token: str) -> Principal:
 
 async def _of_identity(api: ApiParts, request: Request, identity: ExternalIdentity) -> Principal:
     """Return who comes with a token of a trusted issuer: a principal of ours by exact match, or by what is claimed."""
+    tenant = None if identity.tenant is None else await api.rights.of_tenant(identity.tenant)
     grant = await api.rights.of_identity(identity.issuer, identity.subject, identity.audience)
+    # Whose tenant the issuer names belongs there: another, which registers the subject, does not draw it to itself.
+    if grant is not None and identity.tenant is not None and (tenant is None or grant.tenant_id != tenant.tenant_id):
+        grant = None
     if grant is not None:
         _refuse_the_suspended(grant)
         name = f"principals/{grant.principal_id}"
         return Principal(grant.tenant_id, name, grant.policies, _context(api, request, name), None)
-    tenant = None if identity.tenant is None else await api.rights.of_tenant(identity.tenant)
     if tenant is None:
         raise InvalidTokenError("the token is good, but no tenant here is its tenant: ask the operator")
     _refuse_the_suspended(tenant)
