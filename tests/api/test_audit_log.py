@@ -122,3 +122,11 @@ async def test_a_long_document_is_left_out_and_said_to_be(node: Node, monkeypatc
     await node.api.call("PUT", "/v1/calendars/long", {"dates": ["2027-01-01", "2027-02-01", "2027-03-01"]})
     (entry, *_) = await entries(node.api)
     assert (entry["action"], "characters are more" in entry["after"]["left_out"]) == ("calendars:Put", True)
+
+
+async def test_a_change_that_cannot_be_put_on_record_is_no_fault_of_the_clients(node: Node, dsn: str) -> None:
+    """It may have been made: 500, which says so, and no 400, which would say that nothing was."""
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute("ALTER TABLE audit_log ADD CHECK (action <> 'calendars:Put') NOT VALID")
+    assert (await node.api.call("PUT", "/v1/calendars/own", {})).status == 500
+    assert (await node.api.call("PUT", "/v1/secrets/own", {"value": "x"})).status == 201

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from countwheel.clock import SystemClock
 from countwheel.testing import WebhookReceiver
 from harness import Api, Node, eventually, seen_within, soon
@@ -34,6 +36,18 @@ async def test_the_operators_make_a_tenant_with_its_first_administrator(node: No
     assert {entry["name"] for entry in seen} == {"default", "team-a"}
     assert (await node.api.call("POST", "/v1/tenants", {"name": "team-a"})).status == 409
     assert (await api.call("POST", "/v1/tenants", {"name": "team-b"})).status == 403
+
+
+async def test_a_tenant_is_made_whole_or_not_at_all(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails halfway leaves no tenant without an administrator behind: the same request makes it later."""
+
+    def fail(_: object) -> bytes:
+        raise RuntimeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("countwheel.auth.bootstrap.hash_secret", fail)
+        assert (await node.api.call("POST", "/v1/tenants", {"name": "team-a"})).status == 500
+    await make(node)
 
 
 async def test_nobody_of_a_suspended_tenant_is_let_in(node: Node) -> None:

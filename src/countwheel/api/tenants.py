@@ -41,14 +41,14 @@ async def create_tenant(api: ApiParts, request: Request, principal: Principal) -
     await only_operators(api, principal)
     body = api.contract.checked("NewTenant", await read_json(request, api.settings.max_body_bytes))
     await only_once(api, request, principal)
-    made = await bootstrap.create_tenant(api.database, api.sealer, api.chance, api.clock.now(), name=body["name"])
-    if made is None:
-        raise Problem(409, "conflict", detail="there is a tenant of this name: choose another one")
-    async with api.database.connection() as connection:
-        await tenants.set_quotas(connection, made, _quotas(body, Quotas()))
-    client_id, secret = await bootstrap.create_client(api.database, api.chance, name="admin", tenant=body["name"])
-    view = await _read(api, made) | {"admin": {"client_id": client_id, "client_secret": secret}}
-    return json_answer(view, 201, SHOWN_ONCE | {"Location": f"/v1/tenants/{made}"})
+    async with api.database.transaction() as connection:
+        made = await bootstrap.create_tenant(connection, api.sealer, api.chance, api.clock.now(), name=body["name"])
+        if made is None:
+            raise Problem(409, "conflict", detail="there is a tenant of this name: choose another one")
+        tenant_id, (client_id, secret) = made
+        await tenants.set_quotas(connection, tenant_id, _quotas(body, Quotas()))
+    view = await _read(api, tenant_id) | {"admin": {"client_id": client_id, "client_secret": secret}}
+    return json_answer(view, 201, SHOWN_ONCE | {"Location": f"/v1/tenants/{tenant_id}"})
 
 
 async def read_tenant(api: ApiParts, request: Request, principal: Principal) -> Response:

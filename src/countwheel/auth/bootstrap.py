@@ -42,27 +42,32 @@ async def ensure_tenant(
 ) -> UUID:
     """Return the tenant called `name`, made with a fresh signing secret where there is none."""
     async with database.connection() as connection:
-        return await access.ensure_tenant(
-            connection,
-            sealer,
-            tenant_id=ids.job_id(now, chance.token_bytes(_ENTROPY_BYTES)),
-            name=name,
-            signing_secret=chance.token_bytes(_SIGNING_SECRET_BYTES),
-        )
+        _, tenant_id = await _ensure_tenant(connection, sealer, chance, now, name)
+    return tenant_id
 
 
-async def create_tenant(database: Database, sealer: Sealer, chance: Chance, now: datetime, *, name: str) -> UUID | None:
-    """Make a tenant called `name`, and return its id; None where there is one of that name."""
-    async with database.connection() as connection:
-        tenant_id = ids.job_id(now, chance.token_bytes(_ENTROPY_BYTES))
-        found = await access.ensure_tenant(
-            connection,
-            sealer,
-            tenant_id=tenant_id,
-            name=name,
-            signing_secret=chance.token_bytes(_SIGNING_SECRET_BYTES),
-        )
-    return tenant_id if found == tenant_id else None
+async def create_tenant(
+    connection: Connection, sealer: Sealer, chance: Chance, now: datetime, *, name: str
+) -> tuple[UUID, tuple[str, str]] | None:
+    """Make a tenant called `name` with its first administrator, and return its id, and the client's id and secret.
+
+    None where there is one of that name. Must run in a transaction: a tenant without anybody would be nobody's.
+    """
+    is_new, tenant_id = await _ensure_tenant(connection, sealer, chance, now, name)
+    if not is_new:
+        return None
+    return tenant_id, await _add_client(connection, chance, ClientTerms(ADMIN_CLIENT, name, ALL_SCOPES))
+
+
+async def _ensure_tenant(
+    connection: Connection, sealer: Sealer, chance: Chance, now: datetime, name: str
+) -> tuple[bool, UUID]:
+    tenant_id = ids.job_id(now, chance.token_bytes(_ENTROPY_BYTES))
+    signing_secret = chance.token_bytes(_SIGNING_SECRET_BYTES)
+    found = await access.ensure_tenant(
+        connection, sealer, tenant_id=tenant_id, name=name, signing_secret=signing_secret
+    )
+    return found == tenant_id, found
 
 
 async def ensure_issuer_keys(database: Database, sealer: Sealer, now: datetime) -> list[SigningKey]:
