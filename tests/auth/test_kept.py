@@ -95,3 +95,17 @@ async def test_only_so_many_are_kept(clock: FakeClock) -> None:
     for key in ("a", "b", "a", "c", "a", "b"):
         await values.get(key)
     assert source.asked == ["a", "b", "c", "b"]
+
+
+async def test_what_is_not_there_pushes_nothing_out(clock: FakeClock) -> None:
+    """Without `keeps_none` a flood of made-up keys leaves those that are there where they are."""
+    asked: list[str] = []
+
+    async def look_up(key: str) -> str | None:
+        asked.append(key)
+        return "there" if key == "real" else None
+
+    values = Kept(look_up, clock, seconds=3.0, most=2, keeps_none=False)
+    for key in ("real", "a", "b", "c", "a", "real"):
+        await values.get(key)
+    assert asked == ["real", "a", "b", "c", "a"]

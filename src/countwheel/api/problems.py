@@ -55,7 +55,7 @@ EXPLANATIONS: Mapping[str, str] = {
     "forbidden": "It is known who you are, and you may not do this: it takes a scope or a policy that allows it, and "
     "none that denies it. `detail` names the action, the resource and the scope.",
     "tenant-suspended": "Whoever operates this server has suspended the tenant: nobody of it is let in, and nothing of "
-    "it is called, until it is resumed.",
+    "it is called, until it is resumed. Targets may still say how the runs went that they had accepted.",
     "quota-exceeded": "The tenant has used up what it may use. `detail` names the quota; nothing was created. Send it "
     "again after Retry-After, with the same Idempotency-Key.",
     "not-found": "There is nothing of this id, or it belongs to somebody else: the two look alike on purpose.",

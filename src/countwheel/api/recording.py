@@ -5,11 +5,11 @@ the audit log by then, durably; after a crash between a change and its answer th
 was told nothing either.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -95,7 +95,5 @@ async def _record(api: ApiParts, request: Request, doing: Doing, status: int, af
 def _kept(document: bytes | None) -> str | None:
     if not document:
         return None
-    text = json.dumps(redacted(json.loads(document)), ensure_ascii=False, separators=(",", ":"))
-    if len(text) > MOST_CHARACTERS:
-        return json.dumps({"left_out": f"{len(text)} characters are more than are kept here"})
-    return text
+    text = msgspec.json.encode(redacted(msgspec.json.decode(document))).decode()
+    return text if len(text) <= MOST_CHARACTERS else f'{{"left_out":"{len(text)} characters are more than are kept"}}'

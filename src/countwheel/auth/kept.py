@@ -28,12 +28,17 @@ class Kept(Generic[_Key, _Value]):
         *,
         seconds: float,
         most: int = 10_000,
+        keeps_none: bool = True,
     ) -> None:
-        """`most` is how many are kept; those that were asked for longest ago go first."""
+        """`most` is how many are kept; those that were asked for longest ago go first.
+
+        Without `keeps_none` whoever makes keys up pushes out none that are there.
+        """
         self._look_up = look_up
         self._clock = clock
         self._seconds = seconds
         self._most = most
+        self._keeps_none = keeps_none
         self._found: OrderedDict[_Key, _Found[_Value]] = OrderedDict()
         self._asked: dict[_Key, asyncio.Task[_Value]] = {}
 
@@ -59,6 +64,9 @@ class Kept(Generic[_Key, _Value]):
         # From before the look-up: what it reads may be taken away while its answer is on the way.
         until = self._clock.monotonic() + self._seconds
         value = await self._look_up(key)
+        if value is None and not self._keeps_none:
+            self._found.pop(key, None)
+            return value
         self._found[key] = _Found(value, until)
         self._found.move_to_end(key)
         if len(self._found) > self._most:

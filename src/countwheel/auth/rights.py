@@ -61,8 +61,8 @@ class Rights:
     def __init__(self, database: Database, sealer: Sealer, clock: Clock) -> None:
         self._database = database
         self._sealer = sealer
-        self._clients = Kept[str, Grant | None](self._of_client, clock, seconds=_KEPT_SECONDS)
-        self._keys = Kept[str, KeyGrant | None](self._of_access_key, clock, seconds=_KEPT_SECONDS)
+        self._clients = Kept[str, Grant | None](self._of_client, clock, seconds=_KEPT_SECONDS, keeps_none=False)
+        self._keys = Kept[str, KeyGrant | None](self._of_access_key, clock, seconds=_KEPT_SECONDS, keeps_none=False)
         self._uses = Kept[str, None](self._note_use, clock, seconds=_USED_EVERY_SECONDS)
         self._identities = Kept[Identity, Grant | None](self._of_identity, clock, seconds=_KEPT_SECONDS)
         self._tenants = Kept[str, TenantState | None](self._of_tenant, clock, seconds=_KEPT_SECONDS)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from psycopg.rows import args_row
 
-from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
@@ -59,14 +59,7 @@ class EntryFilter:
 
 async def write(connection: Connection, entries: Sequence[Entry]) -> None:
     """Write entries down, at the database's time."""
-    await connection.execute(
-        query("write_audit_log"),
-        columns_of(
-            entries,
-            *("entry_ids", "tenant_ids", "principals", "key_ids", "source_ips", "actions", "resources", "statuses"),
-            *("request_ids", "befores", "afters"),
-        ),
-    )
+    await connection.execute(query("write_audit_log"), {"entries": msgspec.json.encode(entries).decode()})
 
 
 async def read(

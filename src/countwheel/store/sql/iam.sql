@@ -181,13 +181,14 @@ UPDATE tenants SET suspended_at = coalesce(suspended_at, now()), suspend_reason 
 UPDATE tenants SET suspended_at = NULL, suspend_reason = NULL WHERE tenant_id = %(tenant_id)s;
 
 -- name: write_audit_log
+-- A batch as one JSON document: of many narrow columns an array each costs three times as much on both sides.
 INSERT INTO audit_log (
     entry_id, tenant_id, principal, key_id, source_ip, action, resource, status, request_id, before, after
 )
-SELECT * FROM unnest(
-    %(entry_ids)s::uuid[], %(tenant_ids)s::uuid[], %(principals)s::text[], %(key_ids)s::text[], %(source_ips)s::inet[],
-    %(actions)s::text[], %(resources)s::text[], %(statuses)s::int2[], %(request_ids)s::uuid[], %(befores)s::text[],
-    %(afters)s::text[]
+SELECT entry_id, tenant_id, principal, key_id, source_ip, action, resource, status, request_id, before, after
+FROM json_to_recordset(%(entries)s::json) AS e (
+    entry_id uuid, tenant_id uuid, principal text, key_id text, source_ip inet, action text, resource text,
+    status int2, request_id uuid, before text, after text
 );
 
 -- name: read_audit_log
