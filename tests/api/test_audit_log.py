@@ -75,6 +75,15 @@ async def test_no_secret_is_in_it(node: Node) -> None:
     assert "?[hidden]" in written
 
 
+async def test_what_is_done_to_many_is_on_record_with_its_filter(node: Node) -> None:
+    """Which jobs were meant, and how many were changed."""
+    await act(node)
+    asked = {"filter": {"target": "127.0.0.1"}}
+    await node.api.call("POST", "/v1/jobs:pause", asked)
+    (entry, *_) = await entries(node.api)
+    assert (entry["action"], entry["after"]["asked"], entry["after"]["answered"]["changed"]) == ("jobs:Pause", asked, 0)
+
+
 async def test_what_was_refused_is_on_record_too(node: Node) -> None:
     """403 of a change and of a read; what was only read is not, and what was wrong in itself neither."""
     reader = await node.client(scopes=frozenset({"runs:read"}))

@@ -24,6 +24,7 @@ from countwheel.api.manual_runs import run_now
 from countwheel.api.paging import read_page
 from countwheel.api.parameters import Parameters
 from countwheel.api.parts import ApiParts
+from countwheel.api.recording import note_asked
 from countwheel.auth.principal import Principal
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.job import JobStatus
@@ -66,6 +67,7 @@ async def _do(api: ApiParts, request: Request, principal: Principal, operation: 
     Parameters(request)
     body = api.contract.checked(operation.schema, await read_json(request, api.settings.max_body_bytes))
     is_dry = bool(body.get("dry_run", False))
+    note_asked(request, body)
     makes_runs = operation.makes_runs and not is_dry
     key = read_wanted_key(request, required=api.settings.require_idempotency_key and makes_runs)
     wish = _Wish(body, _narrow(body["filter"]), key)

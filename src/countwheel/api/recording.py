@@ -58,6 +58,11 @@ async def recorded(
     return response
 
 
+def note_asked(request: Request, body: object) -> None:
+    """Keep what was asked for, where the answer does not tell: a filter, of what was done to many."""
+    request.state.asked = body
+
+
 async def note_before(
     api: ApiParts,
     request: Request,
@@ -87,13 +92,15 @@ async def _record(api: ApiParts, request: Request, doing: Doing, status: int, af
             status=status,
             request_id=UUID(request.state.request_id),
             before=_kept(getattr(request.state, "before", None)),
-            after=_kept(after),
+            after=_kept(after, getattr(request.state, "asked", None)),
         )
     )
 
 
-def _kept(document: bytes | None) -> str | None:
+def _kept(document: bytes | None, asked: object = None) -> str | None:
     if not document:
         return None
-    text = msgspec.json.encode(redacted(msgspec.json.decode(document))).decode()
+    content = msgspec.json.decode(document)
+    shown = redacted(content if asked is None else {"asked": asked, "answered": content})
+    text = msgspec.json.encode(shown).decode()
     return text if len(text) <= MOST_CHARACTERS else f'{{"left_out":"{len(text)} characters are more than are kept"}}'

@@ -24,6 +24,7 @@ from countwheel.api.paging import Page, not_a_token, read_page
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
+from countwheel.api.recording import note_asked
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError
@@ -111,6 +112,7 @@ async def redrive_runs(api: ApiParts, request: Request, principal: Principal) ->
     Parameters(request)
     body = api.contract.checked("Redrive", await read_json(request, api.settings.max_body_bytes))
     is_dry = bool(body.get("dry_run", False))
+    note_asked(request, body)
     pace, asked = body.get("pace_per_second"), body["filter"]
     wish = _Wish(asked.get("status", sorted(DEAD_LETTERS)), _narrow(asked), 0.0 if pace is None else 1 / pace)
     page = read_page(None, body.get("page_token"), {"redrive": [json.dumps([asked, pace], sort_keys=True)]})
