@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from certificates import make_certificate
 
+from certificates import make_certificate
 from countwheel.delivery.answer import HEAD_BYTES, MAX_RESPONSE_BYTES
 from countwheel.delivery.guard import Guard
 from countwheel.delivery.sender import HttpSender, RightLostError, Sender

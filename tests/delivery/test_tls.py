@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from certificates import make_certificate
 
+from certificates import make_certificate
 from countwheel.delivery.guard import Guard
 from countwheel.delivery.sender import HttpSender
 from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind, Response
