@@ -32,7 +32,7 @@ _TRIES = 40
 @cache
 def tokens() -> CallbackTokens:
     """Return what every node signs its callbacks with."""
-    return CallbackTokens(Sealer(SECRET_KEY, SystemChance()).derive_key(KEY_PURPOSE), "http://simulated.test")
+    return CallbackTokens(Sealer(SECRET_KEY, SystemChance()).derive_keys(KEY_PURPOSE), "http://simulated.test")
 
 
 @dataclass(slots=True)

@@ -186,4 +186,4 @@ def _engine_parts(
 
 
 def _callback_tokens(settings: Settings, sealer: Sealer) -> CallbackTokens:
-    return CallbackTokens(sealer.derive_key(KEY_PURPOSE), settings.issuer_url)
+    return CallbackTokens(sealer.derive_keys(KEY_PURPOSE), settings.issuer_url)

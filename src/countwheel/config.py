@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -45,6 +45,8 @@ class Settings:
     """Names the external issuers whose tokens are taken beside our own: see `countwheel.auth.trust_file`."""
     pg_bin: Path | None = None
     secret_key: bytes = field(default=b"", repr=False)
+    previous_secret_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys that open what was sealed under them, and seal nothing: while the key changes."""
     secret_key_file: Path | None = None
     """Where the key was read from, if it was read from a file."""
     config: Path | None = None
@@ -147,14 +149,8 @@ def _convert(name: str, text: str) -> object:
         return _choice(variable, text, _CHOICES[name])
     if name in _PATHS:
         return Path(text).expanduser() if text else None
-    if name in {"allowed_networks", "denied_networks", "trusted_proxies"}:
-        return _networks(variable, text)
-    if name in {"allowed_hosts", "denied_hosts"}:
-        return _hosts(variable, text)
-    if name == "cors_origins":
-        return _origins(variable, text)
-    if name == "secret_key":
-        return _secret_key(variable, text)
+    if (read := _READERS.get(name)) is not None:
+        return read(variable, text)
     return text.rstrip("/") if name == "public_url" else text
 
 
@@ -267,3 +263,19 @@ def _secret_key(variable: str, text: str) -> bytes:
     if len(key) != _SECRET_KEY_BYTES:
         raise SettingError(f"{variable}: {len(key)} bytes, not 32; make one with: openssl rand -base64 32")
     return key
+
+
+def _secret_keys(variable: str, text: str) -> tuple[bytes, ...]:
+    return tuple(_secret_key(variable, part.strip()) for part in text.split(",") if part.strip())
+
+
+_READERS: Mapping[str, Callable[[str, str], object]] = {
+    "allowed_networks": _networks,
+    "denied_networks": _networks,
+    "trusted_proxies": _networks,
+    "allowed_hosts": _hosts,
+    "denied_hosts": _hosts,
+    "cors_origins": _origins,
+    "secret_key": _secret_key,
+    "previous_secret_keys": _secret_keys,
+}

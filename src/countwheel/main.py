@@ -38,7 +38,7 @@ from countwheel.logs import configure_logging
 from countwheel.own_postgres import own_postgres
 from countwheel.port import CannotListenError, allow_open_files, listen, server_tls
 from countwheel.reports import AuditReport, DoctorReport
-from countwheel.store import audit, clients, migrate
+from countwheel.store import audit, clients, migrate, resealing
 from countwheel.store.audit import Question
 from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.store.sealing import KEY_BYTES, Sealer, WrongSecretKeyError
@@ -91,6 +91,11 @@ def run_bootstrap(*, force: bool) -> int:
     return _run(lambda settings: _bootstrap(settings, force=force), development=False)
 
 
+def run_reseal() -> int:
+    """Run `countwheel admin reseal` and return its exit code."""
+    return _run(_reseal, development=False)
+
+
 def run_status() -> int:
     """Run `countwheel db status` and return its exit code."""
     return _run(_status, development=False)
@@ -127,7 +132,7 @@ async def _dev(settings: Settings, *, demo: bool) -> int:
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener), DataDirectoryLock(data_dir):
-        sealer = Sealer(settings.secret_key or _kept_secret_key(data_dir), SystemChance())
+        sealer = _sealer(settings, settings.secret_key or _kept_secret_key(data_dir))
         async with (
             own_postgres(settings, data_dir) as dsn,
             database_at(dsn, "engine", settings.database_connections) as database,
@@ -186,7 +191,7 @@ async def _serve_here(
     tls: ServerTls | None,
     roles: Sequence[str],
 ) -> None:
-    sealer = Sealer(settings.secret_key, SystemChance())
+    sealer = _sealer(settings, settings.secret_key)
     watching = asyncio.create_task(_stop_with_supervisor(stop)) if settings.listener_fd else None
     async with server(settings, database, sealer, listener, owns_database=False, tls=tls, roles=roles) as http:
         _keep_what_is_there()
@@ -227,7 +232,7 @@ async def _say_how_to_begin(database: Database) -> None:
 
 async def _bootstrap(settings: Settings, *, force: bool) -> int:
     chance, now = SystemChance(), SystemClock().now()
-    sealer = Sealer(_required_key(settings), chance)
+    sealer = _sealer(settings, _required_key(settings))
     async with database_at(_required_url(settings), "admin", 1) as database:
         await _require_current_schema(database)
         try:
@@ -285,6 +290,19 @@ async def _status(settings: Settings) -> int:
     if not status.is_current:
         print("run `countwheel db migrate`")  # noqa: T201 (the command's output)
     return 0 if status.is_current else 1
+
+
+async def _reseal(settings: Settings) -> int:
+    sealer = _sealer(settings, _required_key(settings))
+    async with database_at(_required_url(settings), "admin", 2) as database:
+        await _require_current_schema(database)
+        seen, changed = await resealing.reseal(database, sealer)
+    print(f"{changed} of {seen} secrets were sealed anew: all are under COUNTWHEEL_SECRET_KEY now")  # noqa: T201
+    return 0
+
+
+def _sealer(settings: Settings, key: bytes) -> Sealer:
+    return Sealer(key, SystemChance(), previous=settings.previous_secret_keys)
 
 
 def _required_key(settings: Settings) -> bytes:

@@ -16,7 +16,7 @@ TENANT, JOB, RUN = uuid4(), uuid4(), uuid4()
 
 def tokens(key: int = 0) -> CallbackTokens:
     sealer = Sealer(bytes([key] * 32), SystemChance())
-    return CallbackTokens(sealer.derive_key(KEY_PURPOSE), "https://countwheel.example")
+    return CallbackTokens(sealer.derive_keys(KEY_PURPOSE), "https://countwheel.example")
 
 
 def token_of(made: CallbackTokens) -> str:
@@ -53,5 +53,16 @@ def test_another_key_another_run_or_job_opens_nothing() -> None:
 def test_the_derived_key_is_not_the_operators() -> None:
     """One purpose, one key."""
     sealer = Sealer(bytes(32), SystemChance())
-    keys = {sealer.derive_key(KEY_PURPOSE), sealer.derive_key("another"), bytes(32)}
+    keys = {*sealer.derive_keys(KEY_PURPOSE), *sealer.derive_keys("another"), bytes(32)}
     assert len(keys) == 3
+
+
+def test_while_the_operators_key_changes_tokens_of_either_are_read() -> None:
+    """The new one signs; what the old one has signed is read as long as it is among the previous ones."""
+    old, new = bytes([1] * 32), bytes([2] * 32)
+    changing = Sealer(new, SystemChance(), previous=[old])
+    both = CallbackTokens(changing.derive_keys(KEY_PURPOSE), "https://countwheel.example")
+    assert both.open(token_of(tokens(1)), JOB, RUN, NOW).tenant_id == TENANT
+    assert tokens(2).open(token_of(both), JOB, RUN, NOW).tenant_id == TENANT
+    with pytest.raises(InvalidTokenError):
+        tokens(2).open(token_of(tokens(1)), JOB, RUN, NOW)

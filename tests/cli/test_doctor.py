@@ -72,6 +72,7 @@ def test_a_safe_deployment_is_found_safe() -> None:
     [
         ({"secret_key": b""}, "secret-key", "unsafe"),
         ({"secret_key": bytes(32)}, "secret-key", "unsafe"),
+        ({"previous_secret_keys": (KEY,)}, "previous-secret-keys", "warning"),
         ({"public_url": ""}, "public-url", "warning"),
         ({"public_url": "http://scheduler.example.com"}, "public-url", "unsafe"),
         ({"tls_cert_file": None}, "listening", "unsafe"),

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +17,7 @@ from uuid import UUID
 from countwheel.auth.oauth import InvalidTokenError
 
 KEY_PURPOSE = "countwheel callback tokens 1"
-"""What the key is derived for: see `Sealer.derive_key`."""
+"""What the key is derived for: see `Sealer.derive_keys`."""
 
 MAX_TOKEN_CHARACTERS = 200
 
@@ -44,15 +45,18 @@ class CallbackUrls:
 class CallbackTokens:
     """Makes the URLs of runs, and reads the tokens in them."""
 
-    def __init__(self, key: bytes, public_url: str) -> None:
-        """`public_url` is where targets reach this deployment, without a slash at its end."""
-        self._key = key
+    def __init__(self, keys: Sequence[bytes], public_url: str) -> None:
+        """The first of `keys` signs, any of them verifies: the operator's key may be changing.
+
+        `public_url` is where targets reach this deployment, without a slash at its end.
+        """
+        self._keys = tuple(keys)
         self._public_url = public_url
 
     def urls(self, tenant_id: UUID, job_id: UUID, run_id: UUID, fence: int, until: datetime) -> CallbackUrls:
         """Return the URLs of one attempt, good until `until`."""
         fields = _FIELDS.pack(tenant_id.bytes, fence, int(until.timestamp()))
-        token = base64.urlsafe_b64encode(fields + self._mac(job_id, run_id, fields)).rstrip(b"=").decode()
+        token = base64.urlsafe_b64encode(fields + _mac(self._keys[0], job_id, run_id, fields)).rstrip(b"=").decode()
         run = f"{self._public_url}/v1/jobs/{job_id}/run/{run_id}"
         return CallbackUrls(f"{run}/complete?token={token}", f"{run}/heartbeat?token={token}")
 
@@ -65,12 +69,14 @@ class CallbackTokens:
         except (binascii.Error, ValueError) as error:
             raise InvalidTokenError(_REFUSED) from error
         fields, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-        if len(fields) != _FIELDS.size or not hmac.compare_digest(mac, self._mac(job_id, run_id, fields)):
+        macs = [_mac(key, job_id, run_id, fields) for key in self._keys]
+        if len(fields) != _FIELDS.size or not any(hmac.compare_digest(mac, each) for each in macs):
             raise InvalidTokenError(_REFUSED)
         tenant, fence, until = _FIELDS.unpack(fields)
         if now.timestamp() >= until:
             raise InvalidTokenError("the callback token has expired")
         return CallbackToken(UUID(bytes=tenant), fence)
 
-    def _mac(self, job_id: UUID, run_id: UUID, fields: bytes) -> bytes:
-        return hmac.digest(self._key, job_id.bytes + run_id.bytes + fields, hashlib.sha256)
+
+def _mac(key: bytes, job_id: UUID, run_id: UUID, fields: bytes) -> bytes:
+    return hmac.digest(key, job_id.bytes + run_id.bytes + fields, hashlib.sha256)

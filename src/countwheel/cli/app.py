@@ -137,6 +137,14 @@ def bootstrap(
     sys.exit(composition.run_bootstrap(force=force))
 
 
+@admin.command
+def reseal() -> None:
+    """Seal stored secrets under COUNTWHEEL_SECRET_KEY; COUNTWHEEL_PREVIOUS_SECRET_KEYS open them. Safe to repeat."""
+    from countwheel import main as composition  # noqa: PLC0415 (quick --help)
+
+    sys.exit(composition.run_reseal())
+
+
 @db.command
 def migrate() -> None:
     """Bring the schema of COUNTWHEEL_DATABASE_URL up to date. Safe to repeat, and on several nodes at once."""

@@ -50,6 +50,10 @@ class CertificateSeen:
 def judge_settings(settings: Settings) -> Iterator[Finding]:
     """Tell what of a deployment's own settings is unsafe."""
     yield _of_secret_key(settings.secret_key)
+    if settings.previous_secret_keys:
+        why = "whoever has an old key reads what is still sealed under it, and can sign callback URLs"
+        seen = f"{len(settings.previous_secret_keys)} of them"
+        yield doubtful("previous-secret-keys", seen, why, "run `countwheel admin reseal`, then take them out")
     yield _of_public_url(settings)
     yield _of_listening(settings)
     yield from _of_proxies(settings.trusted_proxies)
