@@ -32,6 +32,7 @@ class FakeIssuer:
         """`path` comes after host and port in the issuer's name."""
         self._path = path
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[Any]] = set()
         self.keys: list[dict[str, Any]] = [public(RSA), public(EC)]
         self.documents: dict[str, Any] = {}
         """What is answered beside, or instead of, the usual: a value as JSON, bytes as they stand, or a function."""
@@ -52,6 +53,9 @@ class FakeIssuer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def claims(self, now: float, **changes: Any) -> dict[str, Any]:
         """Claims that are right; `...` leaves one out."""
@@ -79,6 +83,10 @@ class FakeIssuer:
         return f"[[issuer]]\n{usual}\n{extra}\n"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}

@@ -246,18 +246,17 @@ async def changing(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIt
 
 
 class _OvertakenError(Exception):
-    """While the locks were waited for a run came to be that another has locked."""
+    """While the locks were waited for a run came to be that another has locked, or somebody waits for us in turn."""
 
 
 async def _lock(connection: Connection, tenant_id: UUID, job_id: UUID) -> LockedJob | None:
     of_job = {"tenant_id": tenant_id, "job_id": job_id}
-    await connection.execute(query("lock_live_runs"), of_job)
-    job = await _lock_job(connection, tenant_id, job_id)
-    if job is None:
-        return None
-    try:  # once more: what was armed or wanted while we waited for the first locks
-        await connection.execute(query("lock_live_runs_at_once"), of_job)
-    except psycopg.errors.LockNotAvailable as error:
+    try:
+        await connection.execute(query("lock_live_runs"), of_job)
+        job = await _lock_job(connection, tenant_id, job_id)
+        if job is not None:  # once more: what was armed or wanted while we waited for the first locks
+            await connection.execute(query("lock_live_runs_at_once"), of_job)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         raise _OvertakenError from error
     return job
 

@@ -20,7 +20,7 @@ from countwheel.domain.outcome import AttemptsSoFar, Failed, Outcome, RetryAt, U
 from countwheel.domain.planning import ends_its_schedule
 from countwheel.domain.run import RunStatus
 from countwheel.store import endings, errands, resolution, runs
-from countwheel.store.columns import columns_of
+from countwheel.store.columns import columns_of, in_lock_order
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 from countwheel.store.runs import FinishedRun
@@ -137,7 +137,7 @@ class WorkIsOver:
 
 async def accept(connection: Connection, batch: Sequence[AcceptedRun], *, node_id: str) -> set[UUID]:
     """Hand held runs to their targets and return the ids of those whose fence still matched."""
-    columns = columns_of(batch, "job_ids", "run_ids", "fences", "started_ats", "deadlines", "heartbeats")
+    columns = columns_of(in_lock_order(batch), "job_ids", "run_ids", "fences", "started_ats", "deadlines", "heartbeats")
     cursor = await connection.execute(query("accept"), columns | {"node_id": node_id})
     return {row[0] async for row in cursor}
 

@@ -13,7 +13,7 @@ from countwheel.domain.fingerprint import class_of_text, fingerprint
 from countwheel.domain.notification import Defaults, url_told
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.store import notices
-from countwheel.store.columns import NO_COLUMN, columns_of
+from countwheel.store.columns import NO_COLUMN, columns_of, in_lock_order
 from countwheel.store.database import Connection
 from countwheel.store.notices import Notice
 from countwheel.store.queries import query
@@ -275,7 +275,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
     cursor = await connection.execute(
         query("finish"),
         columns_of(
-            batch,
+            in_lock_order(batch),
             *(
                 "job_ids",
                 "run_ids",
@@ -302,7 +302,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
 async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id: str) -> set[UUID]:
     """Give runs back to be sent again later and return the ids of those whose fence still matched."""
     columns = columns_of(
-        batch,
+        in_lock_order(batch),
         *(
             "job_ids",
             "run_ids",
@@ -322,14 +322,16 @@ async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id:
 async def mark_running(connection: Connection, batch: Sequence[RunningRun]) -> set[UUID]:
     """Write down that calls are under way; return the ids of those whose fence still matched and that were not yet."""
     cursor = await connection.execute(
-        query("mark_running"), columns_of(batch, "job_ids", "run_ids", "fences", "started_ats")
+        query("mark_running"), columns_of(in_lock_order(batch), "job_ids", "run_ids", "fences", "started_ats")
     )
     return {row[0] async for row in cursor}
 
 
 async def release(connection: Connection, batch: Sequence[HeldRun]) -> set[UUID]:
     """Hand back what was not sent and return the ids of those whose fence still matched."""
-    cursor = await connection.execute(query("release"), columns_of(batch, "job_ids", "run_ids", "fences"))
+    cursor = await connection.execute(
+        query("release"), columns_of(in_lock_order(batch), "job_ids", "run_ids", "fences")
+    )
     return {row[0] async for row in cursor}
 
 

@@ -10,7 +10,7 @@ from psycopg.rows import args_row
 
 from countwheel.domain.breaker import Breaker
 from countwheel.domain.pace import Pace, Slowed
-from countwheel.store.columns import columns_of
+from countwheel.store.columns import columns_of, in_lock_order
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 from countwheel.store.runs import ClaimedRun, HeldRun, fresh
@@ -189,7 +189,7 @@ async def claim_from_lane(
 
 async def set_aside(connection: Connection, batch: Sequence[SetAsideRun], *, node_id: str) -> set[UUID]:
     """Hand held runs back to wait in a lane and return the ids of those whose fence still matched."""
-    columns = columns_of(batch, "job_ids", "run_ids", "fences", "lanes")
+    columns = columns_of(in_lock_order(batch), "job_ids", "run_ids", "fences", "lanes")
     cursor = await connection.execute(query("set_aside"), columns | {"node_id": node_id})
     return {row[0] async for row in cursor}
 
@@ -197,7 +197,7 @@ async def set_aside(connection: Connection, batch: Sequence[SetAsideRun], *, nod
 async def put_lane(connection: Connection, batch: Sequence[tuple[HeldRun, str]], *, node_id: str) -> None:
     """Let calls that are under way count as their target's."""
     aside = [SetAsideRun(held.job_id, held.run_id, held.fence, lane) for held, lane in batch]
-    columns = columns_of(aside, "job_ids", "run_ids", "fences", "lanes")
+    columns = columns_of(in_lock_order(aside), "job_ids", "run_ids", "fences", "lanes")
     await connection.execute(query("put_lane"), columns | {"node_id": node_id})
 
 

@@ -120,8 +120,10 @@ UPDATE jobs SET
 WHERE job_id = %(job_id)s;
 
 -- name: touch_runs
--- Every live run of a changed job learns of it: a claim that read the job before the change sees that it did.
-UPDATE runs r SET job_version = j.version FROM jobs j WHERE r.job_id = %(job_id)s AND j.job_id = r.job_id;
+-- Every live run of a changed job learns of it: a claim that read the job before the change sees that it did. Not its
+-- errands: they have nothing of their job's, and whoever changes it has not locked them.
+UPDATE runs r SET job_version = j.version FROM jobs j
+WHERE r.job_id = %(job_id)s AND r.call_url IS NULL AND j.job_id = r.job_id;
 
 -- name: unarm
 -- Occurrences of the old schedule that nobody holds and that have not begun.

@@ -255,12 +255,20 @@ WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND fence = %(fence)s AND node
 
 -- name: wake
 -- The earliest run of each job that waits for others to end (of its backfill, too) is due: one of them has. It looks for itself.
-UPDATE runs SET due_at = greatest(scheduled_for, now())
-WHERE (job_id, run_id) IN (
+-- Locked in the order in which everybody locks runs.
+WITH earliest AS MATERIALIZED (
     SELECT DISTINCT ON (w.job_id, w.trigger = 'backfill') w.job_id, w.run_id FROM runs w
     WHERE w.job_id = ANY(%(job_ids)s) AND w.waiting AND w.node_id IS NULL
     ORDER BY w.job_id, w.trigger = 'backfill', w.run_id
-) AND waiting AND node_id IS NULL;
+),
+locked AS MATERIALIZED (
+    SELECT r.job_id, r.run_id FROM runs r JOIN earliest e ON e.job_id = r.job_id AND e.run_id = r.run_id
+    WHERE r.waiting AND r.node_id IS NULL
+    ORDER BY r.job_id, r.run_id
+    FOR UPDATE OF r
+)
+UPDATE runs r SET due_at = greatest(r.scheduled_for, now())
+FROM locked l WHERE r.job_id = l.job_id AND r.run_id = l.run_id;
 
 -- name: cancel_requests
 -- What this node has been asked to stop, and why.
