@@ -81,6 +81,7 @@ async def server(
     on_engine(engine)
     # What nodes must agree on (is it past, is the token good) is judged by the database's clock, as the engine has it.
     database_clock = DatabaseClock(engine.database_time, clock)
+    verifier = TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock)
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
     async with (
         database_at(database.dsn, "api", _API_CONNECTIONS) as api_database,
@@ -101,9 +102,7 @@ async def server(
                 chance,
                 token_lifetime_seconds=settings.token_lifetime_seconds,
             ),
-            bearer=BearerTokens(
-                TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock), federation
-            ),
+            bearer=BearerTokens(verifier, federation),
             rights=Rights(api_database, sealer, database_clock),
             audit_trail=AuditTrail(api_database),
             target_refusal=guard.url_refusal,
@@ -111,14 +110,7 @@ async def server(
             creator=JobCreator(api_database),
             quotas=QuotaKeeper(api_database, database_clock),
             busy=BusyMinutes(api_database, database_clock, settings.busy_minute_runs),
-            settings=ApiSettings(
-                max_body_bytes=settings.max_body_bytes,
-                require_idempotency_key=settings.require_idempotency_key,
-                cancel_wait_seconds=settings.lease_seconds + 5.0,
-                cors_origins=settings.cors_origins,
-                trusted_proxies=settings.trusted_proxies,
-                development=owns_database,
-            ),
+            settings=_api_settings(settings, development=owns_database),
         )
         app = build_app(parts, health_only="api" not in roles)
         limits = ConnectionLimits(settings.max_connections, settings.head_seconds, settings.body_seconds)
@@ -132,6 +124,17 @@ async def server(
                     await engine.stop()
         finally:
             await sender.close()
+
+
+def _api_settings(settings: Settings, *, development: bool) -> ApiSettings:
+    return ApiSettings(
+        max_body_bytes=settings.max_body_bytes,
+        require_idempotency_key=settings.require_idempotency_key,
+        cancel_wait_seconds=settings.lease_seconds + 5.0,
+        cors_origins=settings.cors_origins,
+        trusted_proxies=settings.trusted_proxies,
+        development=development,
+    )
 
 
 def _guard(settings: Settings, listener: socket.socket, *, development: bool) -> Guard:

@@ -14,7 +14,6 @@ from countwheel.store.idempotency import KeyedAnswer
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 
-
 _NO_JOB = UUID(int=0)
 
 
