@@ -5,9 +5,9 @@ computed from the run, the moment and the fence of its end: the primary key refu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from countwheel.domain.notification import event
@@ -30,7 +30,7 @@ class Notice:
     run_id: UUID
     fence: int
     finished_at: datetime
-    url: str = field(metadata=NO_COLUMN)
+    url: Annotated[str, NO_COLUMN]
 
 
 @dataclass(frozen=True, slots=True)

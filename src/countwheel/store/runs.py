@@ -1,9 +1,9 @@
 """Live runs: claimed, armed, finished and given back, in batches. Each row keeps its own fate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from psycopg.rows import args_row, dict_row
@@ -124,7 +124,7 @@ class FinishedRun:
     response_headers: str | None = None
     fingerprint: str | None = None
     target: str | None = None
-    told_url: str | None = field(default=None, metadata=NO_COLUMN)
+    told_url: Annotated[str | None, NO_COLUMN] = None
     """Who is told of this end. Where anybody is, the batch is to be finished in a transaction."""
     completion: str | None = None
     """What its target said at the end, where it had accepted the run."""
