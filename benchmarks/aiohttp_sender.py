@@ -17,7 +17,7 @@ from yarl import URL
 
 from countwheel.delivery.answer import HEAD_BYTES, MAX_RESPONSE_BYTES
 from countwheel.delivery.guard import Guard
-from countwheel.delivery.sender import MayLeave, RightLostError
+from countwheel.delivery.sender import Abort, MayLeave, RightLostError, Told
 from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind, Response
 
 _CHUNK_BYTES = 16_384
@@ -55,6 +55,10 @@ class AiohttpSender:
         self._connections = connections
         self._session: ClientSession | None = None
 
+    def send_at_once(self, _call: Call, _told: Told) -> Abort | None:
+        """Not with aiohttp: every call of its is awaited."""
+        return None
+
     async def send(self, call: Call, may_leave: MayLeave = lambda: True) -> AttemptResult:
         """Make the call once and return what came of it. Raises `RightLostError` if `may_leave` says no."""
         if refusal := self._guard.url_refusal(call.url):
@@ -66,7 +70,7 @@ class AiohttpSender:
                 call.method,
                 _parsed(call.url),
                 data=call.body,
-                headers=call.headers,
+                headers=call.all_headers(),
                 timeout=_timeout(call.timeout_seconds),
                 allow_redirects=False,
             ) as response:

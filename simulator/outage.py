@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from countwheel.delivery.sender import MayLeave
+from countwheel.delivery.sender import Abort, MayLeave, Told
 from countwheel.domain import ids
 from countwheel.domain.attempt import AttemptResult, Call, Response
 from countwheel.domain.job import define
@@ -19,6 +19,7 @@ from countwheel.store import jobs
 from simulator.database import Server, SimDatabase
 from simulator.node import SimNode
 from simulator.play import borrowed, on_virtual_time
+from simulator.target import told_later
 
 _SETTINGS = EngineSettings(
     look_ahead_seconds=4.0,
@@ -86,6 +87,10 @@ class SteadySender:
         del call, may_leave
         await asyncio.sleep(self._seconds)
         return Response(200, b"")
+
+    def send_at_once(self, call: Call, told: Told) -> Abort:
+        """Make a call on a connection that stands."""
+        return told_later(asyncio.create_task(self.send(call)), told)
 
     async def close(self) -> None:
         """There is nothing to close."""

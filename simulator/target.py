@@ -14,7 +14,7 @@ from uuid import UUID
 from checker.history import Completion, Receipt
 from countwheel.auth.callbacks import KEY_PURPOSE, CallbackTokens
 from countwheel.clock import SystemChance
-from countwheel.delivery.sender import MayLeave, RightLostError
+from countwheel.delivery.sender import Abort, MayLeave, RightLostError, Told
 from countwheel.domain import long_work as domain
 from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind, Response
 from countwheel.domain.timestamp import parse_oneoff
@@ -46,7 +46,7 @@ class Target:
 
     def receive(self, call: Call) -> Receipt:
         """Note a call that has arrived."""
-        headers = dict(call.headers)
+        headers = dict(call.all_headers())
         scheduled_for = parse_oneoff(headers["countwheel-scheduled-for"], None)
         receipt = Receipt(
             label=json.loads(call.body)["label"],
@@ -91,6 +91,21 @@ class Target:
             return
 
 
+def told_later(result: asyncio.Task[AttemptResult], told: Told) -> Abort:
+    """Tell what comes of a call when it is there. Returns what aborts the call: then nobody is told."""
+
+    def tell(task: asyncio.Task[AttemptResult]) -> None:
+        if not task.cancelled():
+            told(task.result())
+
+    def abort() -> None:
+        result.remove_done_callback(tell)
+        result.cancel()
+
+    result.add_done_callback(tell)
+    return abort
+
+
 class SimSender:
     """The `Sender` of one node."""
 
@@ -105,12 +120,22 @@ class SimSender:
             return Failure(FailureKind.CONNECT, "simulated: refused", maybe_sent=False)
         if not may_leave():
             raise RightLostError
-        receipt = self._target.receive(call)
+        return await self._in_time(call, self._target.receive(call))
+
+    async def _in_time(self, call: Call, receipt: Receipt) -> AttemptResult:
+        random = self._target.server.random
         try:
             async with asyncio.timeout(call.timeout_seconds):
                 return await self._answered(call, receipt, random.random())
         except TimeoutError:
             return Failure(FailureKind.TIMEOUT, "simulated: hung", maybe_sent=True)
+
+    def send_at_once(self, call: Call, told: Told) -> Abort | None:
+        """Make a call on a connection that stands, where there is one: half of the time."""
+        if self._target.server.random.random() < 0.5:
+            return None
+        receipt = self._target.receive(call)
+        return told_later(asyncio.create_task(self._in_time(call, receipt)), told)
 
     async def close(self) -> None:
         """There is nothing to close."""

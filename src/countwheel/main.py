@@ -209,6 +209,7 @@ def _keep_what_is_there() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 async def _stop_with_supervisor(stop: asyncio.Event) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hostile import OK, HostileServer, Peer, give_way
 
 from countwheel.delivery.guard import Guard
-from countwheel.delivery.pool import IDLE_SECONDS
+from countwheel.delivery.http1 import Connection
+from countwheel.delivery.pool import IDLE_SECONDS, Pool
 from countwheel.delivery.sender import HttpSender
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.testing.clock import FakeClock
@@ -75,17 +76,20 @@ async def test_time_that_runs_out_while_waiting_was_not_sent(narrow: HttpSender)
 
 
 @pytest.mark.parametrize("moment", ["while it waits", "when it is its turn"])
-async def test_a_cancelled_waiter_leaks_nothing(narrow: HttpSender, moment: str) -> None:
+async def test_a_cancelled_waiter_leaks_nothing(
+    narrow: HttpSender, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     """Neither its place in the queue nor its turn: the next one gets the connection."""
     gate = Gate()
+    give_back = Pool.give_back
 
-    async def first_call(server: HostileServer) -> AttemptResult:
-        result = await narrow.send(server.call())
+    def give_back_and_cancel(pool: Pool, connection: Connection) -> None:
+        give_back(pool, connection)
         cancelled.cancel()  # in the very step that gave the turn away
-        return result
 
+    monkeypatch.setattr(Pool, "give_back", give_back_and_cancel)
     async with HostileServer(gate) as server:
-        first = asyncio.create_task(first_call(server))
+        first = asyncio.create_task(narrow.send(server.call()))
         await gate.taken.acquire()
         cancelled, last = (asyncio.create_task(narrow.send(server.call())) for _ in range(2))
         await give_way()

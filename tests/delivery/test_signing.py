@@ -1,5 +1,7 @@
 """W1: Standard Webhooks signatures, checked by the PyPI verifier."""
 
+import base64
+import hmac
 import json
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,7 +13,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from countwheel.clock import SystemClock
 from countwheel.delivery.request import Credentials, Delivery, build_call
-from countwheel.delivery.signing import SECRET_BYTES, format_secret, parse_secret
+from countwheel.delivery.signing import SECRET_BYTES, format_secret, parse_secret, sign
+from countwheel.delivery.wire import encode_head
 
 secrets = st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
 RUN = UUID("01a2d043-4800-85f5-a8b9-e01947c91b19")
@@ -34,7 +37,9 @@ def delivery(body: bytes, **changes) -> Delivery:
 
 def headers_of(body: bytes, keys: list[bytes], **changes) -> dict[str, str]:
     now = SystemClock().now()
-    return dict(build_call(delivery(body, **changes), Credentials(keys), now=now, user_agent="x").headers)
+    call = build_call(delivery(body, **changes), Credentials(keys), now=now, user_agent="x")
+    _, *lines = encode_head(call).decode().removesuffix("\r\n\r\n").split("\r\n")
+    return dict(line.split(": ", 1) for line in lines)
 
 
 @given(secrets, st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3))
@@ -83,3 +88,10 @@ def test_secrets_are_shown_as_receivers_know_them(secret: bytes) -> None:
     assert parse_secret(format_secret(secret)) == secret
     with pytest.raises(ValueError, match="whsec_"):
         parse_secret("whsec_!!!")
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_the_hash_is_the_standard_librarys(secret: bytes, content: bytes) -> None:
+    """A key of any length, a message of any: HMAC-SHA256 as `hmac` computes it."""
+    expected = base64.b64encode(hmac.digest(secret, b"id.1." + content, "sha256")).decode()
+    assert sign([secret], "id", 1, content) == f"v1,{expected}"

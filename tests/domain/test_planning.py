@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from countwheel.domain.exclusion import Exclude, Exclusion
 from countwheel.domain.job import JobStatus
@@ -120,7 +121,7 @@ def test_p1_what_waits_too_long_is_expired() -> None:
     ended = plan(waits, now=NOON + timedelta(seconds=601)).ending
     assert ended is not None
     assert (ended.status, "catch-up window of 600 s" in ended.reason) == (RunStatus.EXPIRED, True)
-    assert plan(replace(waits, begun=True), now=NOON + timedelta(seconds=601)).ending is None
+    assert plan(replaced(waits, begun=True), now=NOON + timedelta(seconds=601)).ending is None
 
 
 def test_a_retry_does_not_arm_again() -> None:

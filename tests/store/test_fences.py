@@ -1,10 +1,10 @@
 """Rights are checked by the fence: whoever comes late, or comes twice, changes nothing."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from countwheel.store import nodes, runs
 from countwheel.store.database import Connection, Database

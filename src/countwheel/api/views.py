@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from msgspec import structs
 
 from countwheel.domain import calling
 from countwheel.domain.attempt import Trace
@@ -80,7 +81,7 @@ def attempt(row: AttemptRow) -> dict[str, Any]:
         "error_class": row.error_class,
         "response_headers": row.response_headers,
         "response_head": None if head is None else head.decode("utf-8", "replace"),
-        "trace": None if trace is None else asdict(trace),
+        "trace": None if trace is None else structs.asdict(trace),
     }
 
 

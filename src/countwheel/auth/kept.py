@@ -42,6 +42,11 @@ class Kept(Generic[_Key, _Value]):
         self._found: OrderedDict[_Key, _Found[_Value]] = OrderedDict()
         self._asked: dict[_Key, asyncio.Task[_Value]] = {}
 
+    def known(self, key: _Key) -> _Value | None:
+        """Return a value that is kept, without waiting; None where `get` would look it up."""
+        found = self._found.get(key)
+        return None if found is None or self._clock.monotonic() >= found.until else found.value
+
     async def get(self, key: _Key) -> _Value:
         """Return a value that was true `seconds` ago or later. Raises what the look-up raises."""
         found = self._found.get(key)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 
 from countwheel.delivery.answer import AnswerReader
+from countwheel.delivery.deadlines import Deadlines
 from countwheel.domain.attempt import FailureKind
 
 _FIRST_BYTES = 65_536
@@ -14,6 +15,9 @@ _FIRST_BYTES = 65_536
 
 Broken = tuple[FailureKind, str]
 """Why an exchange brought no answer."""
+
+Told = Callable[[Broken | None], None]
+"""Is called once, when an exchange has ended: with None where the answer is there."""
 
 
 class Place(NamedTuple):
@@ -38,26 +42,25 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_clock", "_has_ended", "_loop", "_on_closed", "_paused", "_poll", "_rest", "_timer", "_transport", "_waiting",
+        "_clock", "_deadlines", "_has_ended", "_on_closed", "_paused", "_poll", "_rest", "_told", "_transport",
         "answered_at", "idle_since", "place", "reader", "used", "written_at",
     )  # fmt: skip
 
     def __init__(
         self,
         place: Place,
-        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
         clock: Callable[[], float],
         on_closed: Callable[["Connection"], None],
     ) -> None:
         """`on_closed` is told once when a connection that was made is no more."""
         self.place = place
-        self._loop = loop
+        self._deadlines = deadlines
         self._clock = clock
         self._on_closed = on_closed
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
-        self._waiting: asyncio.Future[Broken | None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._told: Told | None = None
         self._rest = memoryview(b"")
         self._paused = False
         self._has_ended = False
@@ -90,17 +93,17 @@ class Connection(asyncio.Protocol):
         """
         return self.is_open and (self.used or self.place.is_tls or self.is_silent())
 
-    def exchange(self, head: bytes, body: bytes, seconds: float) -> "asyncio.Future[Broken | None]":
-        """Write a request and return what is told when its answer is there: None, or why there is none.
+    def exchange(self, head: bytes, body: bytes, deadline: float, told: Told) -> None:
+        """Write a request, and tell when its answer is there, or why there will be none by the `deadline`.
 
         Its first byte is handed over in this very step. The answer stands in `reader` until the next exchange.
         """
-        if self._transport is None or self._waiting is not None:
+        if self._transport is None or self._told is not None:
             raise RuntimeError("not a connection that is free")
         self.reader.begin()
         self.answered_at = None
-        self._waiting = waiting = self._loop.create_future()
-        self._timer = self._loop.call_later(seconds, self._time_is_up)
+        self._told = told
+        self._deadlines.watch(self, deadline)
         if len(body) <= _FIRST_BYTES:
             self._transport.write(head + body)
             self.written_at = self._clock()
@@ -108,14 +111,21 @@ class Connection(asyncio.Protocol):
             self._rest = memoryview(body)[_FIRST_BYTES:]
             self._transport.write(head + body[:_FIRST_BYTES])
             self._write_on()
-        return waiting
+
+    def forget(self) -> None:
+        """Tell nobody any more how the exchange ends: whoever asked has gone."""
+        self._stop_waiting()
 
     def abort(self) -> None:
         """Close it, now. What waits for an answer is told that there will be none."""
-        if self._waiting is not None:
+        if self._told is not None:
             self._finish((FailureKind.DISCONNECTED, "the connection was closed by this side"))
         elif self._transport is not None:
             self._transport.abort()
+
+    def time_is_up(self) -> None:
+        """End the exchange: its deadline has come."""
+        self._finish((FailureKind.TIMEOUT, ""))
 
     # What the event loop calls:
 
@@ -127,7 +137,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        if self._waiting is None:
+        if self._told is None:
             self.abort()
             return
         if self.answered_at is None:
@@ -167,7 +177,7 @@ class Connection(asyncio.Protocol):
         self.written_at = self._clock()
 
     def _ended(self, error: Exception | None) -> None:
-        if self._waiting is None:
+        if self._told is None:
             return
         if self.reader.end():
             self._finish(None)
@@ -177,27 +187,22 @@ class Connection(asyncio.Protocol):
             how = "within its answer" if self.answered_at is not None else "without an answer"
             self._finish((FailureKind.DISCONNECTED, f"the target closed the connection {how}" + _because(error)))
 
-    def _time_is_up(self) -> None:
-        self._finish((FailureKind.TIMEOUT, ""))
-
     def _finish(self, broken: Broken | None) -> None:
         """Tell how it ended. What was no clean end is the end of the connection, too, at once: nothing more is read."""
         all_written = not self._rest and self._transport is not None and self._transport.get_write_buffer_size() == 0
-        waiting = self._stop_waiting()
+        told = self._stop_waiting()
         if broken is not None or not self.reader.clean or not all_written:
             self.reader.end()
             if self._transport is not None:
                 self._transport.abort()
-        if waiting is not None and not waiting.done():
-            waiting.set_result(broken)
+        if told is not None:
+            told(broken)
 
-    def _stop_waiting(self) -> "asyncio.Future[Broken | None] | None":
-        waiting, self._waiting = self._waiting, None
+    def _stop_waiting(self) -> Told | None:
+        told, self._told = self._told, None
         self._rest = memoryview(b"")
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        return waiting
+        self._deadlines.release(self)
+        return told
 
 
 def _because(error: Exception | None) -> str:

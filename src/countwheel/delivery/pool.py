@@ -4,13 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from countwheel.delivery.deadlines import Deadlines
 from countwheel.delivery.http1 import Connection, Place
 from countwheel.delivery.way import UnsentError
 from countwheel.domain.attempt import FailureKind
 
 IDLE_SECONDS = 30.0
 """How long a connection is kept for the next call."""
-IDLE_PER_PLACE = 128
+IDLE_PER_PLACE = 512
 """How many are kept for one place; the others are closed when they are given back."""
 
 
@@ -22,9 +23,9 @@ class Pool:
         self._loop = loop
         self._clock = clock
         self._limit = limit
-        self._idle: dict[Place, deque[Connection]] = {}
-        self._by_age: dict[Connection, None] = {}
-        """The idle ones, the longest idle first."""
+        self._deadlines = Deadlines(loop, clock)
+        self._idle: dict[Place, list[Connection]] = {}
+        """The idle ones of each place, the longest idle first."""
         self._open: set[Connection] = set()
         self._connecting = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -36,7 +37,7 @@ class Pool:
         """Return an idle connection to one of these places, if there is one that can be used."""
         for place in places:
             while idle := self._idle.get(place):
-                connection = self._take_out(idle[-1])
+                connection = idle.pop()
                 is_young = self._clock() - connection.idle_since < IDLE_SECONDS
                 if connection.is_open and is_young and connection.is_silent():
                     return connection
@@ -74,7 +75,7 @@ class Pool:
 
     def new_connection(self, place: Place) -> Connection:
         """Return a protocol for the connection that is being made."""
-        return Connection(place, self._loop, self._clock, self._closed)
+        return Connection(place, self._deadlines, self._clock, self._closed)
 
     def connected(self, connection: Connection) -> None:
         """Count a connection that has been made."""
@@ -94,14 +95,14 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next call, or close it if it cannot serve one."""
         connection.used = True
-        idle = self._idle.get(connection.place) or deque()
+        idle = self._idle.get(connection.place)
+        if idle is None:
+            idle = self._idle[connection.place] = []
         if not connection.is_open or len(idle) >= IDLE_PER_PLACE:
             self.drop(connection)
             return
-        self._idle[connection.place] = idle
         connection.idle_since = self._clock()
         idle.append(connection)
-        self._by_age[connection] = None
         if self._waiters:
             self._wake_next()
         if self._sweep is None:
@@ -120,39 +121,36 @@ class Pool:
             self._sweep = None
         for connection in list(self._open):
             self.drop(connection)
+        self._deadlines.close()
         while self._waiters:
             self._wake_next()
         if self._open:
             self._all_closed = self._loop.create_future()
             await self._all_closed
 
-    def _take_out(self, connection: Connection) -> Connection:
-        if connection in self._by_age:
-            del self._by_age[connection]
-            idle = self._idle[connection.place]
-            if idle[-1] is connection:
-                idle.pop()
-            else:
-                idle.remove(connection)
-            if not idle:
-                del self._idle[connection.place]
-        return connection
+    def _take_out(self, connection: Connection) -> None:
+        idle = self._idle.get(connection.place)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
 
     def _drop_longest_idle(self) -> None:
         """Make room, where anything is idle: told as soon as the connection is closed."""
-        if (connection := next(iter(self._by_age), None)) is not None:
-            self.drop(connection)
+        longest = [idle[0] for idle in self._idle.values() if idle]
+        if longest:
+            self.drop(min(longest, key=_idle_since))
 
     def _drop_aged(self) -> None:
-        """Close what has come of age; what was given back last is last in `_by_age`."""
+        """Close what has come of age, and forget the places that nobody calls any more."""
         self._sweep = None
-        now = self._clock()
-        for connection in list(self._by_age):
-            if now - connection.idle_since < IDLE_SECONDS:
-                left = IDLE_SECONDS - (now - connection.idle_since)
-                self._sweep = self._loop.call_later(left, self._drop_aged)
-                return
-            self.drop(connection)
+        aged_before = self._clock() - IDLE_SECONDS
+        for place, idle in list(self._idle.items()):
+            for connection in [each for each in idle if each.idle_since <= aged_before]:
+                self.drop(connection)
+            if not idle:
+                del self._idle[place]
+        if self._idle:
+            oldest = min(idle[0].idle_since for idle in self._idle.values())
+            self._sweep = self._loop.call_later(oldest - aged_before, self._drop_aged)
 
     def _wake_next(self) -> None:
         while self._waiters:
@@ -167,3 +165,7 @@ class Pool:
         self._wake_next()
         if not self._open and self._all_closed is not None and not self._all_closed.done():
             self._all_closed.set_result(None)
+
+
+def _idle_since(connection: Connection) -> float:
+    return connection.idle_since

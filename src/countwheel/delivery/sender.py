@@ -7,12 +7,13 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Protocol
 
 from countwheel.clock import Clock, SystemClock
 from countwheel.delivery.connector import Connector, default_tls
 from countwheel.delivery.guard import Guard
-from countwheel.delivery.http1 import Connection, Place
+from countwheel.delivery.http1 import Broken, Connection, Place
 from countwheel.delivery.pool import Pool
 from countwheel.delivery.resolver import Addresses, NameNotFoundError, Resolver
 from countwheel.delivery.way import UnsentError, Way, milliseconds
@@ -22,12 +23,22 @@ from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind,
 MAX_ADDRESSES = 8
 """How many of a name's addresses are tried where connecting fails. All that the name has are judged."""
 
+_JUDGED_SECONDS = 0.1
+"""How long a judgement of a URL holds for the calls after it; its addresses are remembered for fifty times that."""
+_MOST_JUDGED = 4096
+
 MayLeave = Callable[[], bool]
 """Asked when the next thing is to write the first byte: may the call leave still?"""
 
 
 def _always() -> bool:
     return True
+
+
+Told = Callable[[AttemptResult], None]
+"""Is called once with what came of a call."""
+
+Abort = Callable[[], None]
 
 
 class RightLostError(Exception):
@@ -41,6 +52,14 @@ class Sender(Protocol):
         """Make the call once and return what came of it. What is unforeseen is raised; cancelling aborts the call.
 
         `may_leave` is asked last of all, right before the first byte. Raises `RightLostError` if it says no.
+        """
+        ...
+
+    def send_at_once(self, call: Call, told: Told) -> Abort | None:
+        """Make the call in this very step, if a connection stands that it can leave on, and say what came of it later.
+
+        Returns what aborts the call: then `told` is never called. Returns None where nothing was done: where a
+        connection must be made first, or the call is not to leave at all; `send` does the one and says the other.
         """
         ...
 
@@ -58,6 +77,14 @@ class _Parts:
     connector: Connector
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Where a URL leads, and until when that need not be judged again."""
+
+    places: Sequence[Place]
+    until: float
+
+
 class HttpSender:
     """Calls over kept-alive HTTP/1.1 connections."""
 
@@ -72,6 +99,7 @@ class HttpSender:
         self._clock = (clock or SystemClock()).monotonic
         self._connections = connections
         self._opened: _Parts | None = None
+        self._judged_lately: dict[str, _Judged] = {}
 
     async def send(self, call: Call, may_leave: MayLeave = _always) -> AttemptResult:
         """Make the call once and return what came of it. Raises `RightLostError` if `may_leave` says no."""
@@ -89,13 +117,28 @@ class HttpSender:
             return self._unsent(FailureKind.PROTOCOL, str(error), way)
         # From here to the first byte nothing waits.
         way.address, way.port, way.reused = connection.place.address, to.port, connection.used
-        left = way.began + call.timeout_seconds - self._clock()
-        if left <= 0:
+        if self._clock() >= way.began + call.timeout_seconds:
             self._parts().pool.give_back(connection)
             return self._unsent(FailureKind.CONNECT, _no_connection_in_time(call), way)
         if not self._may_leave(connection, may_leave):
             return self._unsent(FailureKind.DISCONNECTED, "the connection did not last until the request", way)
-        return await self._exchange(connection, head, call, way, left)
+        return await self._exchange(connection, head, call, way)
+
+    def send_at_once(self, call: Call, told: Told) -> Abort | None:
+        """Make the call in this very step, if a connection stands that it can leave on. Returns what aborts it."""
+        way = Way(self._clock())
+        try:
+            places, head = self._known_places(call.url, way.began), encode_head(call)
+        except (UnsentError, MalformedCallError, NameNotFoundError):
+            return None  # `send` says why
+        connection = self._parts().pool.take(places)
+        if connection is None:
+            return None
+        place = connection.place
+        way.address, way.port, way.reused = place.address, place.port, True
+        deadline = way.began + call.timeout_seconds
+        connection.exchange(head, call.body, deadline, partial(self._tell, connection, call, way, told))
+        return partial(self._abort, connection)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -117,6 +160,23 @@ class HttpSender:
         addresses = parts.resolver.known(to.host)
         return parts.pool.take(self._judged(to, addresses)) if addresses is not None else None
 
+    def _known_places(self, url: str, now: float) -> Sequence[Place]:
+        """Return where a URL leads, as it was judged a moment ago or is judged now; nothing where that is not known."""
+        judged = self._judged_lately.get(url)
+        if judged is not None and now < judged.until:
+            return judged.places
+        to = destination(url)
+        if (refusal := self._guard.url_refusal(url)) is not None:
+            raise UnsentError(FailureKind.BLOCKED, refusal)
+        addresses = self._parts().resolver.known(to.host)
+        if addresses is None:
+            return ()
+        places = self._judged(to, addresses)
+        if len(self._judged_lately) >= _MOST_JUDGED:
+            self._judged_lately.clear()
+        self._judged_lately[url] = _Judged(places, now + _JUDGED_SECONDS)
+        return places
+
     async def _connection(self, to: Destination, call: Call, way: Way) -> Connection:
         """Return a connection, made if need be. A time-out here is one with nothing sent."""
         parts = self._parts()
@@ -133,12 +193,12 @@ class HttpSender:
         except TimeoutError as error:
             raise UnsentError(FailureKind.CONNECT, _no_connection_in_time(call)) from error
 
-    def _judged(self, to: Destination, addresses: Addresses) -> list[Place]:
+    def _judged(self, to: Destination, addresses: Addresses) -> Sequence[Place]:
         """Return where to connect. One address that is refused blocks the call, whatever the others are."""
         for address in addresses:
-            if refusal := self._guard.refusal(address, to.port):
+            if (refusal := self._guard.refusal(address, to.port)) is not None:
                 raise UnsentError(FailureKind.BLOCKED, refusal)
-        return [Place(to.is_tls, to.host, to.port, str(address)) for address in addresses[:MAX_ADDRESSES]]
+        return _places(to.is_tls, to.host, to.port, addresses[:MAX_ADDRESSES])
 
     def _may_leave(self, connection: Connection, may_leave: MayLeave) -> bool:
         """Whether a connection stands still. Raises `RightLostError` where the call may not leave any more."""
@@ -155,16 +215,32 @@ class HttpSender:
             raise RightLostError
         return True
 
-    async def _exchange(
-        self, connection: Connection, head: bytes, call: Call, way: Way, seconds: float
-    ) -> AttemptResult:
+    async def _exchange(self, connection: Connection, head: bytes, call: Call, way: Way) -> AttemptResult:
         """Write the request and wait for its answer. Whatever becomes of the connection, it is written once."""
-        pool = self._parts().pool
+        result: asyncio.Future[AttemptResult] = asyncio.get_running_loop().create_future()
+        has_ended = False
+
+        def end(outcome: AttemptResult) -> None:
+            nonlocal has_ended
+            has_ended = True
+            if not result.done():  # whoever waits may have been cancelled a step ago
+                result.set_result(outcome)
+
+        deadline = way.began + call.timeout_seconds
+        connection.exchange(head, call.body, deadline, partial(self._tell, connection, call, way, end))
         try:
-            broken = await connection.exchange(head, call.body, seconds)
+            return await result
         except BaseException:
-            pool.drop(connection)
+            if not has_ended:  # else the connection serves another call by now
+                self._abort(connection)
             raise
+
+    def _abort(self, connection: Connection) -> None:
+        connection.forget()
+        self._parts().pool.drop(connection)
+
+    def _tell(self, connection: Connection, call: Call, way: Way, told: Told, broken: Broken | None) -> None:
+        """Say what came of an exchange that has ended, when its connection is free for the next one."""
         if connection.answered_at is not None:
             way.first_byte_ms = milliseconds(connection.written_at, connection.answered_at)
         trace = way.trace(self._clock())
@@ -172,14 +248,24 @@ class HttpSender:
             kind, detail = broken
             if kind is FailureKind.TIMEOUT:
                 detail = f"no whole answer within {call.timeout_seconds:g} s"
-            return Failure(kind, detail, maybe_sent=True, trace=trace)
-        answer, headers = connection.reader, connection.reader.headers()
-        result = Response(answer.status, answer.head, _first(headers, "retry-after"), headers, trace)
-        pool.give_back(connection)
-        return result
+            told(Failure(kind, detail, maybe_sent=True, trace=trace))
+            return
+        answer = connection.reader
+        if 200 <= answer.status < 300:  # noqa: PLR2004 (the 2xx, of which no header is ever asked for)
+            result = Response(answer.status, answer.head, trace=trace)
+        else:
+            headers = answer.headers()
+            result = Response(answer.status, answer.head, _first(headers, "retry-after"), headers, trace)
+        self._parts().pool.give_back(connection)
+        told(result)
 
     def _unsent(self, kind: FailureKind, detail: str, way: Way) -> Failure:
         return Failure(kind, detail, maybe_sent=False, trace=way.trace(self._clock()))
+
+
+@lru_cache(maxsize=4096)
+def _places(is_tls: bool, host: str, port: int, addresses: Addresses) -> tuple[Place, ...]:  # noqa: FBT001 (part of a key)
+    return tuple(Place(is_tls, host, port, str(address)) for address in addresses)
 
 
 def _no_connection_in_time(call: Call) -> str:

@@ -14,17 +14,16 @@ class UnsentError(Exception):
 class Way:
     """What a trace is made of, filled in step by step."""
 
-    __slots__ = ("address", "began", "connect_ms", "dns_ms", "first_byte_ms", "port", "reused", "tls_ms")
+    address: str | None = None
+    port: int | None = None
+    reused = False
+    dns_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
 
     def __init__(self, began: float) -> None:
         self.began = began
-        self.address: str | None = None
-        self.port: int | None = None
-        self.reused = False
-        self.dns_ms: float | None = None
-        self.connect_ms: float | None = None
-        self.tls_ms: float | None = None
-        self.first_byte_ms: float | None = None
 
     def trace(self, now: float) -> Trace:
         """Return what is on record of it when it ends."""

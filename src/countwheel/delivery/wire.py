@@ -1,6 +1,7 @@
 """What a request looks like on the wire, and where it goes. What could be read as two requests is refused."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -46,19 +47,23 @@ def destination(url: str) -> Destination:
 
 def encode_head(call: Call) -> bytes:
     """Return request line and headers, to the empty line. Raises `MalformedCallError`."""
-    lines = [_beginning(call.url, call.method)]
-    lines += [_name(name) + value for name, value in call.headers]
+    head = _beginning(call.url, call.method) + call.written
+    if call.headers:
+        head += _lines(call.headers)
     if call.body or call.method in _BODY_EXPECTED:
-        lines.append(f"content-length: {len(call.body)}")
-    head = "\r\n".join(lines) + "\r\n\r\n"
-    # One line a header, whatever stands in its value (the beginning holds one more).
-    breaks = len(lines) + 2
-    if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
-        raise MalformedCallError("a header holds a line break or a NUL")
+        head += f"content-length: {len(call.body)}\r\n"
     try:
-        return head.encode()
+        return (head + "\r\n").encode()
     except UnicodeEncodeError as error:
         raise MalformedCallError("a header holds what is not a character") from error
+
+
+def _lines(headers: Sequence[tuple[str, str]]) -> str:
+    lines = "".join([f"{_name(name)}{value}\r\n" for name, value in headers])
+    # One line a header, whatever stands in its value.
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise MalformedCallError("a header holds a line break or a NUL")
+    return lines
 
 
 @lru_cache(maxsize=4096)
@@ -66,7 +71,7 @@ def _beginning(url: str, method: str) -> str:
     if _METHOD.fullmatch(method) is None:
         raise MalformedCallError(f"{method!r} is not a method")
     to = destination(url)
-    return f"{method} {to.path} HTTP/1.1\r\nhost: {to.authority}"
+    return f"{method} {to.path} HTTP/1.1\r\nhost: {to.authority}\r\n"
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from msgspec import Struct
+
 MAX_TRACE_CHARACTERS = 200
 """What the text form of a trace never exceeds."""
 
@@ -13,8 +15,7 @@ RETRY_HEADER = "countwheel-retry"
 """With `never`, a target ends a run that would be tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """An HTTP request, ready to leave.
 
     `timeout_seconds` spans everything: name lookup, connection, TLS, request and response.
@@ -22,9 +23,17 @@ class Call:
 
     url: str
     headers: tuple[tuple[str, str], ...]
+    """What they hold may be anybody's: it is judged when the request is written."""
     body: bytes
     timeout_seconds: float
     method: str = "POST"
+    written: str = ""
+    """Further headers of our own making, as they leave: each a line with its end."""
+
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers as pairs, ours first."""
+        ours = [line.partition(": ")[::2] for line in self.written.split("\r\n") if line]
+        return (*ours, *self.headers)
 
 
 class FailureKind(StrEnum):
@@ -47,8 +56,7 @@ class FailureKind(StrEnum):
     """The target had accepted the run, and said nothing in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True):
     """Whom a call spoke to, and how long each step took, in milliseconds; None where it did not come to that step.
 
     `first_byte_ms` is from the last byte written to the first byte of the answer. A connection that was used before
@@ -69,15 +77,13 @@ class Trace:
 
         Durations keep a microsecond.
         """
+        address, port = self.address or _UNKNOWN, _UNKNOWN if self.port is None else self.port
+        if self.reused and self.dns_ms is None and self.first_byte_ms is not None and self.total_ms is not None:
+            # Nearly every call: a connection that was there, and an answer.
+            return f"{address} {port} reused - - - {self.first_byte_ms:.3f} {self.total_ms:.3f}"
         durations = (self.dns_ms, self.connect_ms, self.tls_ms, self.first_byte_ms, self.total_ms)
-        return " ".join(
-            (
-                self.address or _UNKNOWN,
-                _UNKNOWN if self.port is None else str(self.port),
-                "reused" if self.reused else "new",
-                *(_UNKNOWN if duration is None else f"{duration:.3f}" for duration in durations),
-            )
-        )
+        steps = " ".join(_UNKNOWN if duration is None else f"{duration:.3f}" for duration in durations)
+        return f"{address} {port} {'reused' if self.reused else 'new'} {steps}"
 
     @classmethod
     def decode(cls, text: str) -> Self:
@@ -97,8 +103,8 @@ class Trace:
 class Response:
     """The target answered. `head` is the first 4 KiB of the body at most.
 
-    `headers` are those of the answer, names in lower case, in their order, as many as fit into the sender's bound. Two
-    answers are alike by what they say: headers and trace do not count.
+    `headers` are those of an answer that is no 2xx, names in lower case, in order, as many as fit into the sender's
+    bound. Two answers are alike by what they say: headers and trace do not count.
     """
 
     status: int

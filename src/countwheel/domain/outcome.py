@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import TypeGuard
 
 from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.policy import MAX_RETRY_AFTER, Delivery, Jitter, OnUnknown, RetryPolicy
@@ -60,6 +61,11 @@ def is_accepted(result: AttemptResult) -> bool:
     return isinstance(result, Response) and result.status == HTTPStatus.ACCEPTED
 
 
+def is_success(result: AttemptResult) -> TypeGuard[Response]:
+    """Whether the target took the call: any 2xx."""
+    return isinstance(result, Response) and 200 <= result.status < 300  # noqa: PLR2004 (the 2xx)
+
+
 def decide(
     result: AttemptResult, policy: RetryPolicy, attempts: AttemptsSoFar, *, now: datetime, jitter: float
 ) -> Outcome:
@@ -67,7 +73,7 @@ def decide(
 
     `jitter` is a number from 0 to 1, evenly spread; with 1 the whole back-off delay is waited out.
     """
-    if isinstance(result, Response) and HTTPStatus.OK <= result.status < HTTPStatus.MULTIPLE_CHOICES:
+    if is_success(result):
         return Succeeded()
     error = describe(result)
     if policy.on_unknown is OnUnknown.HOLD and isinstance(result, Failure) and result.maybe_sent:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from msgspec import Struct
+from msgspec.structs import replace as replaced
+
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.job import JobStatus
 from countwheel.domain.policy import (
@@ -40,8 +43,7 @@ class Ending:
     superseded_by: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What to do with a claimed run: dispatch it unless `ending` is given, and insert `following` if there is one."""
 
     ending: Ending | None = None
@@ -50,8 +52,7 @@ class Plan:
     """It is one of the `max_runs` of its job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """What planning must know of a run that was just claimed."""
 
     scheduled_for: datetime
@@ -202,7 +203,7 @@ def _counted(planned: Plan, candidate: Candidate) -> Plan:
     if candidate.schedule is None or candidate.terms.max_runs is None or planned.ending is not None:
         return planned
     used_up = is_used_up(candidate.terms, candidate.runs_begun + 1)
-    return replace(planned, following=None if used_up else planned.following, counts=True)
+    return replaced(planned, following=None if used_up else planned.following, counts=True)
 
 
 def _leave_out(

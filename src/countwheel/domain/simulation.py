@@ -8,8 +8,10 @@ outage cuts short is made again after it.
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace as replaced
 
 from countwheel.domain import overlap
 from countwheel.domain.job import JobStatus
@@ -155,7 +157,7 @@ class _Story:
         self._rows.append(Row(call.scheduled_for, RunStatus.SUCCEEDED, call.started_at))
         while self._waiting and not self._calls:
             instant = self._waiting.popleft()
-            again = replace(_candidate(self._schedule, instant, self._begun), first_claim=False)
+            again = replaced(_candidate(self._schedule, instant, self._begun), first_claim=False)
             planned = plan(again, now=call.ends_at)
             if planned.ending is None:
                 self._start(instant, call.ends_at)

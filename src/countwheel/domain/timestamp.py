@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.zones import first_instant, zone, zones
@@ -23,9 +24,10 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _LEAP_SECOND = 60
 
 
+@lru_cache(maxsize=1024)  # many calls of a herd are scheduled for one instant
 def format_instant(instant: datetime) -> str:
     """Return an aware instant as RFC 3339 in UTC with its milliseconds; what is finer is cut off."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def is_local(text: str) -> bool:

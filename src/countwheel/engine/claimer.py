@@ -3,7 +3,9 @@
 What becomes of what it takes is planned in the same transaction: see `countwheel.engine.taking`.
 """
 
+import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -23,6 +25,8 @@ from countwheel.store.runs import ClaimedRun, ClaimSize
 _SMALL: ClaimSize = 8
 _LARGE: ClaimSize = 64
 _FAIR_EVERY_SECONDS = 0.2
+_AT_ONCE = 2
+"""Claims under way at once, as long as more is due."""
 
 
 class _Take(Protocol):
@@ -72,11 +76,17 @@ class Claimer:
         if not self._more_is_due and not await self._is_anything_due():
             return self._context.settings.poll_every_seconds
         size = _LARGE if room >= _LARGE * ids.BUCKETS else _SMALL
-        taken = await self._claim(partial(runs.claim, size=size))
+        # A flood is claimed two batches at a time: one is read here while PostgreSQL works on the other.
+        at_once = _AT_ONCE if self._more_is_due and room >= _AT_ONCE * size * ids.BUCKETS else 1
+        taken = await _all_of(*(self._claim_batch(size) for _ in range(at_once)))
         # A full bucket may hide more, and so may a chain that is behind; otherwise the next look is soon enough.
-        self._more_is_due = taken.count >= size or taken.is_behind
-        self._take_in(taken)
+        self._more_is_due = any(each.count >= size or each.is_behind for each in taken)
         return 0.0 if self._more_is_due else self._context.settings.poll_every_seconds
+
+    async def _claim_batch(self, size: ClaimSize) -> Taken:
+        taken = await self._claim(partial(runs.claim, size=size))
+        self._take_in(taken)
+        return taken
 
     async def _is_anything_due(self) -> bool:
         async with self._context.database.connection() as connection:
@@ -118,6 +128,15 @@ class Claimer:
     def _take_in(self, taken: Taken) -> None:
         for run in taken.to_send:
             due = self._context.database_time.monotonic_of(run.due_at)
-            held = Held(run, taken.claimed_by, due, target_of(run))
+            held = Held(run, taken.claimed_by, due, target_of(run), arms_next=run.run_id in taken.arming)
             self._context.held.add(held)
             self._timer.hold(held)
+
+
+async def _all_of(*claims: Coroutine[None, None, Taken]) -> list[Taken]:
+    """Return what came of all, when each has ended: one that fails leaves none of the others in the dark."""
+    results = await asyncio.gather(*claims, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if isinstance(result, Taken)]

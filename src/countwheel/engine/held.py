@@ -1,8 +1,9 @@
 """What this node holds: runs it has claimed, from the claim until their record is durable."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
 
@@ -32,8 +33,15 @@ class Held:
     due_monotonic: float
     target: str
     """The name by which its calls are paced."""
+    arms_next: bool = False
+    """Its claim has armed the next occurrence of its job: it is not the last one."""
     phase: Phase = Phase.WAITING
     task: asyncio.Task[None] | None = None
+    """Gets it ready and sends it, where that needs waiting."""
+    abort: Callable[[], None] | None = None
+    """Aborts its call, where that left at once."""
+    started_at: datetime | None = None
+    """When its call left, by the database's time."""
     sending_since: float = 0.0
     announced: bool = False
     cancel_reason: str | None = None
@@ -45,6 +53,9 @@ class Held:
     late_after_seconds: float = 0.0
     probe: bool = False
     """Its call is to find out whether its target is back."""
+
+    is_held: bool = False
+    """Whether it is among those that this node holds, still: a newer claim of the same run takes its place."""
 
     @property
     def cancelled(self) -> bool:
@@ -69,7 +80,11 @@ class HeldRuns:
 
     def add(self, held: Held) -> None:
         """Take a run in. A newer claim of the same run replaces an older one, whose fence is dead."""
+        older = self._by_id.get(held.run.run_id)
+        if older is not None:
+            older.is_held = False
         self._by_id[held.run.run_id] = held
+        held.is_held = True
 
     def find(self, run_id: UUID) -> Held | None:
         """Return a held run, or None."""
@@ -77,8 +92,9 @@ class HeldRuns:
 
     def drop(self, held: Held) -> None:
         """Let go of a run, unless a newer claim has replaced it."""
-        if self._by_id.get(held.run.run_id) is held:
+        if held.is_held:
             del self._by_id[held.run.run_id]
+            held.is_held = False
 
     def in_phase(self, *phases: Phase) -> list[Held]:
         """Return the held runs that are in one of `phases`."""

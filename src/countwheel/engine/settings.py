@@ -28,7 +28,7 @@ class EngineSettings:
     """How old a call must be to be shown as RUNNING while it is under way."""
     concurrency: int = 512
     """Calls under way at once; of one target half of them, of one tenant seven eighths."""
-    max_held: int = 2048
+    max_held: int = 4096
     """Runs claimed at once, waiting and under way."""
     stop_grace_seconds: float = 30.0
     """How long a graceful stop waits for calls under way."""

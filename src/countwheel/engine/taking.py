@@ -6,11 +6,13 @@ its target's pace goes into a lane.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 
 from countwheel.domain import planning
 from countwheel.domain.job import JobStatus
@@ -41,13 +43,14 @@ class Taken:
     """The incarnation that has the right to them. By the time that the claim is answered the node may be another."""
     is_behind: bool
     """The next occurrence of a job is due already: it is catching up."""
+    arming: frozenset[UUID] = frozenset()
+    """Those whose claim has armed the next occurrence of their job."""
 
 
 NOTHING = Taken([], 0, "", is_behind=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
+class _Planned(NamedTuple):
     run: ClaimedRun
     plan: planning.Plan
 
@@ -73,7 +76,8 @@ async def obey_plans(
         await targets.set_aside(connection, kept_back, node_id=node_id)
         waiting = {aside.run_id for aside in kept_back}
         to_send = [run for run in to_send if run.run_id not in waiting]
-    return Taken(to_send, len(claimed), node_id, is_behind=any(map(_is_behind, planned)))
+    arming = frozenset([entry.run.run_id for entry in planned if entry.plan.following is not None])
+    return Taken(to_send, len(claimed), node_id, any(map(_is_behind, planned)), arming)
 
 
 async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
@@ -117,7 +121,9 @@ def _is_behind(entry: _Planned) -> bool:
 
 def _counted(entry: _Planned) -> _Planned:
     """Let a run that counts know of itself: whether it is the last is asked when it ends."""
-    return replace(entry, run=replace(entry.run, runs_begun=entry.run.runs_begun + 1)) if entry.plan.counts else entry
+    if not entry.plan.counts:
+        return entry
+    return _Planned(replace(entry.run, runs_begun=entry.run.runs_begun + 1), entry.plan)
 
 
 def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:

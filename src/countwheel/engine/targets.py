@@ -166,7 +166,9 @@ class Targets:
         if sign is Sign.NOTHING:
             return
         key, second = (held.run.tenant_id, held.target), int(self._clock.monotonic())
-        window = self._windows.setdefault(key, Window())
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = Window()
         window.add(second, failed=sign is Sign.FAILED)
         if held.probe:
             self._find(Probed(key, sign is Sign.WELL, f"a probe failed: {describe(result)}"))

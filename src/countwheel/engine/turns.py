@@ -6,7 +6,7 @@ while it has fewer than are left of them: alone it has half, and beside m target
 for those that are well. And whoever has none is given one, as long as there is any reserve.
 """
 
-from collections import Counter, deque
+from collections import deque
 from uuid import UUID
 
 from countwheel.engine.held import Held, Phase
@@ -23,37 +23,63 @@ def reserved(total: int) -> int:
     return total // RESERVED_SHARE
 
 
+class _Target:
+    """The queue of a target, and what is under way to it."""
+
+    __slots__ = ("ended", "name", "tenant", "under_way", "waiting")
+
+    def __init__(self, tenant: "_Tenant", name: str) -> None:
+        self.tenant = tenant
+        self.name = name
+        self.waiting: deque[Held] = deque()
+        self.under_way = 0
+        self.ended = 0
+        """Calls that came back since it was last asked who is crowded."""
+
+
+class _Tenant:
+    """What is under way for a tenant, and which of its targets have a queue: the one whose turn is next first."""
+
+    __slots__ = ("targets", "tenant_id", "under_way", "waiting")
+
+    def __init__(self, tenant_id: UUID) -> None:
+        self.tenant_id = tenant_id
+        self.targets: dict[str, _Target] = {}
+        self.waiting: dict[_Target, None] = {}
+        self.under_way = 0
+
+
 class Turns:
     """A queue for each target of each tenant, served in turns, each with a limit to what it has under way."""
 
     def __init__(self, concurrency: int) -> None:
         """`concurrency` is how many calls may be under way at once, over all tenants."""
         self._concurrency = concurrency
-        self._queues: dict[UUID, dict[str, deque[Held]]] = {}
-        self._of_tenant: Counter[UUID] = Counter()
-        self._of_target: Counter[tuple[UUID, str]] = Counter()
-        self._ended: Counter[tuple[UUID, str]] = Counter()
+        self._tenants: dict[UUID, _Tenant] = {}
+        self._waiting: dict[_Tenant, None] = {}
+        """Those with a queue, the one whose turn is next first."""
         self._total = 0
 
     def put(self, held: Held) -> None:
         """Let a due run wait for its turn."""
-        self._queues.setdefault(held.run.tenant_id, {}).setdefault(held.target, deque()).append(held)
+        target = self._target(held.run.tenant_id, held.target)
+        target.waiting.append(held)
+        target.tenant.waiting.setdefault(target)
+        self._waiting.setdefault(target.tenant)
 
     def take(self) -> Held | None:
         """Return the next run that may start, and count it as under way until `done`; None where none may."""
         if self._total >= self._concurrency:
             return None
-        for tenant_id, queues in self._queues.items():
-            left = self._left_to(tenant_id)
-            for target in queues:
-                under_way = self._of_target[(tenant_id, target)]
-                if under_way < left or (under_way == 0 and self._has_reserve()):
-                    return self._take_of(tenant_id, target)
+        for tenant in self._waiting:
+            left = self._left_to(tenant.under_way)
+            for target in tenant.waiting:
+                if target.under_way < left or (target.under_way == 0 and self._has_reserve()):
+                    return self._take_of(target)
         return None
 
-    def _left_to(self, tenant_id: UUID) -> int:
-        """Return how many more calls of a tenant may be under way, as long as the others have what they have."""
-        mine = self._of_tenant[tenant_id]
+    def _left_to(self, mine: int) -> int:
+        """Return how many more calls of a tenant with so many under way may be, as long as the others keep theirs."""
         left_by_others = self._concurrency - (self._total - mine)
         return max(1, left_by_others - reserved(left_by_others)) - mine
 
@@ -61,35 +87,35 @@ class Turns:
         """Whether there is one slot more than are kept for tenants that have none."""
         return self._concurrency - self._total > max(1, reserved(self._concurrency) // 2)
 
-    def _take_of(self, tenant_id: UUID, target: str) -> Held:
-        queues = self._queues.pop(tenant_id)
-        queue = queues.pop(target)
-        held = queue.popleft()
-        if queue:
-            queues[target] = queue  # at the end: the others come first
-        if queues:
-            self._queues[tenant_id] = queues
-        self._of_tenant[tenant_id] += 1
-        self._of_target[(tenant_id, target)] += 1
+    def _take_of(self, target: _Target) -> Held:
+        tenant = target.tenant
+        held = target.waiting.popleft()
+        # To the end, if more waits: the others come first.
+        del tenant.waiting[target]
+        if target.waiting:
+            tenant.waiting[target] = None
+        del self._waiting[tenant]
+        if tenant.waiting:
+            self._waiting[tenant] = None
+        target.under_way += 1
+        tenant.under_way += 1
         self._total += 1
         return held
 
     def done(self, held: Held) -> None:
         """Free the place of a run that `take` gave."""
-        tenant_id, key = held.run.tenant_id, (held.run.tenant_id, held.target)
+        target = self._target(held.run.tenant_id, held.target)
+        target.under_way -= 1
+        target.ended += 1
+        target.tenant.under_way -= 1
         self._total -= 1
-        self._of_tenant[tenant_id] -= 1
-        if not self._of_tenant[tenant_id]:
-            del self._of_tenant[tenant_id]
-        self._of_target[key] -= 1
-        if not self._of_target[key]:
-            del self._of_target[key]
-        self._ended[key] += 1
 
     def share_of(self, tenant_id: UUID, target: str) -> int:
         """Return how many calls of a target may be under way at once, as long as the others have what they have."""
-        mine = self._of_target[(tenant_id, target)]
-        share = (self._left_to(tenant_id) + mine + 1) // 2
+        known = self._tenants.get(tenant_id)
+        of_tenant = 0 if known is None else known.under_way
+        mine = 0 if known is None or target not in known.targets else known.targets[target].under_way
+        share = (self._left_to(of_tenant) + mine + 1) // 2
         return max(share, 1 if mine == 0 and self._has_reserve() else 0)
 
     def find_crowded(self, now: float, seconds: float) -> list[tuple[UUID, str]]:
@@ -100,25 +126,42 @@ class Turns:
         slow calls, is none of its target's doing.
         """
         crowded = []
-        for tenant_id, queues in self._queues.items():
-            for target, queue in queues.items():
-                while queue and queue[0].phase is not Phase.READY:
-                    queue.popleft()  # cancelled, or set aside
-                key = (tenant_id, target)
-                is_slow = self._of_target[key] * seconds > _SLOW_SECONDS * self._ended[key]
-                if queue and is_slow and now - queue[0].ready_since > _SLOW_SECONDS:
-                    crowded.append(key)
-        self._ended.clear()
-        self._drop_empty()
+        for tenant in list(self._waiting):
+            for target in list(tenant.waiting):
+                while target.waiting and target.waiting[0].phase is not Phase.READY:
+                    target.waiting.popleft()  # cancelled, or set aside
+                is_slow = target.under_way * seconds > _SLOW_SECONDS * target.ended
+                if target.waiting and is_slow and now - target.waiting[0].ready_since > _SLOW_SECONDS:
+                    crowded.append((tenant.tenant_id, target.name))
+        self._forget()
         return crowded
-
-    def _drop_empty(self) -> None:
-        for tenant_id, queues in list(self._queues.items()):
-            for target in [target for target, queue in queues.items() if not queue]:
-                del queues[target]
-            if not queues:
-                del self._queues[tenant_id]
 
     def clear(self) -> None:
         """Forget everything that waits."""
-        self._queues.clear()
+        for tenant in self._waiting:
+            for target in tenant.waiting:
+                target.waiting.clear()
+        self._forget()
+
+    def _target(self, tenant_id: UUID, name: str) -> _Target:
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            tenant = self._tenants[tenant_id] = _Tenant(tenant_id)
+        target = tenant.targets.get(name)
+        if target is None:
+            target = tenant.targets[name] = _Target(tenant, name)
+        return target
+
+    def _forget(self) -> None:
+        """Count ends anew, and forget whatever has no queue and nothing under way."""
+        for tenant in list(self._tenants.values()):
+            for target in list(tenant.targets.values()):
+                target.ended = 0
+                if not target.waiting:
+                    tenant.waiting.pop(target, None)
+                    if not target.under_way:
+                        del tenant.targets[target.name]
+            if not tenant.waiting:
+                self._waiting.pop(tenant, None)
+            if not tenant.targets:
+                del self._tenants[tenant.tenant_id]

@@ -37,8 +37,11 @@ class BinaryArray:
     def __init__(self, values: Sequence[Any]) -> None:
         """`values` are of the Python type that the class is for, or None."""
         write = type(self).write
-        written = [_NULL if value is None else write(value) for value in values]
-        self.data = _HEAD.pack(1, 1, self.element_oid, len(written), 1) + b"".join(written)
+        head = _HEAD.pack(1, 1, self.element_oid, len(values), 1)
+        if values.count(None) == len(values):  # half of the columns of a batch of ends
+            self.data = head + _NULL * len(values)
+        else:
+            self.data = head + b"".join([_NULL if value is None else write(value) for value in values])
 
 
 class _ArrayDumper(Dumper):

@@ -26,7 +26,9 @@ class _Sample(NamedTuple):
 
     def lower_bound(self, monotonic: float) -> datetime:
         elapsed = monotonic - self.answered_at
-        return self.database_time + timedelta(seconds=elapsed - _DRIFT * max(0.0, elapsed - _WINDOW_SECONDS))
+        if elapsed > _WINDOW_SECONDS:
+            elapsed -= _DRIFT * (elapsed - _WINDOW_SECONDS)
+        return self.database_time + timedelta(0, elapsed)
 
     def reaches(self, instant: datetime) -> float:
         """Return the monotonic moment at which the lower bound is `instant`."""
@@ -69,7 +71,7 @@ class DatabaseTime:
 
         Raises `UnknownDatabaseTimeError` before the first measurement.
         """
-        return self._measured().lower_bound(monotonic)
+        return (self._best or self._measured()).lower_bound(monotonic)
 
     def monotonic_of(self, instant: datetime) -> float:
         """Return the monotonic moment at which the database's time is certain to have reached `instant`."""

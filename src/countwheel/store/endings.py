@@ -1,7 +1,8 @@
 """What an end has beside its outcome: where the run went, what its failure looks like, who is told."""
 
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from countwheel.domain.fingerprint import DEAD_LETTERS, class_of_text, fingerprint
 from countwheel.domain.notification import Defaults, url_told

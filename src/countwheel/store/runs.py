@@ -1,11 +1,13 @@
 """Live runs: claimed, armed, finished and given back, in batches. Each row keeps its own fate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg.rows import args_row, dict_row
 
 from countwheel.domain import ids
@@ -25,8 +27,7 @@ RUNS_A_TENANT = 8
 """What `claim_for_tenants` takes of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedRun:
+class ClaimedRun(Struct, frozen=True):
     """A run that this node holds, with what its job says about the call. `attempt` counts the coming one."""
 
     job_id: UUID
@@ -69,8 +70,7 @@ class ClaimedRun:
     tenant_is_suspended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NewOccurrence:
+class NewOccurrence(Struct, frozen=True):
     """The next run of a recurring job."""
 
     job_id: UUID
@@ -101,8 +101,7 @@ def occurrence(job_id: UUID, tenant_id: UUID, instant: datetime, due_at: datetim
     return NewOccurrence(job_id, run_id, tenant_id, ids.bucket_of(run_id), instant, due_at)
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
+class FinishedRun(Struct, frozen=True):
     """The end of a held run. `sent` tells whether its last attempt was made; `started_at` is that attempt's start."""
 
     job_id: UUID
@@ -130,8 +129,7 @@ class FinishedRun:
     """What its target said at the end, where it had accepted the run."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetriedRun:
+class RetriedRun(Struct, frozen=True):
     """A held run whose attempt failed and that is to be sent again at `due_at`."""
 
     job_id: UUID
@@ -191,7 +189,7 @@ async def claim(
 
     Must run in the transaction that also obeys the plan of each run (`countwheel.domain.planning`).
     """
-    cursor = connection.cursor(row_factory=args_row(ClaimedRun))
+    cursor = connection.cursor(row_factory=args_row(ClaimedRun), binary=True)
     await cursor.execute(query("claim", size=size), {"node_id": node_id, "look_ahead_seconds": look_ahead_seconds})
     return await fresh(connection, await cursor.fetchall())
 
@@ -209,7 +207,7 @@ async def claim_for_tenants(
 
     Like `claim`, in the transaction that also obeys the plan of each run.
     """
-    cursor = connection.cursor(row_factory=args_row(ClaimedRun))
+    cursor = connection.cursor(row_factory=args_row(ClaimedRun), binary=True)
     await cursor.execute(
         query("claim_for_tenants", size=RUNS_A_TENANT),
         {"tenant_ids": list(tenant_ids), "node_id": node_id, "look_ahead_seconds": look_ahead_seconds},
