@@ -42,4 +42,5 @@ chaos: setup ## Nodes under faults, judged by an independent checker (SECONDS=30
 	@$(RUN) python -m chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Measure: drain and punctuality, with the machine's limits beside
-	@$(RUN) python -m benchmarks
+	@$(RUN) python -m benchmarks drain
+	@$(RUN) python -m benchmarks punctuality

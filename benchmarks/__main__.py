@@ -1,57 +1,66 @@
-"""`make bench`: drain and punctuality, three rounds each, with the machine's limits beside them.
+"""One command a row: `python -m benchmarks ROW`; `--help` names them.
 
-python -m benchmarks [--rounds N] [--jobs N]
+Each prints its figures round by round, their medians and spreads (least..most), and writes them as JSON where it is
+told to. It fails where a call came twice, before its time, or not at all, in any round.
 """
 
-import argparse
 import asyncio
-from statistics import median
+import json
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import uvloop
 
-from benchmarks.drain import drain
-from benchmarks.limits import commits_per_second, raw_calls_per_second
-from benchmarks.punctuality import punctuality
-from benchmarks.stage import stage
-
-RATE = 500
+from benchmarks.machine import machine
+from benchmarks.measured import Result
+from benchmarks.row import Row
+from benchmarks.rows import ROWS
 
 
-async def main(rounds: int, jobs: int) -> None:
-    """Measure and print."""
-    async with stage() as on:
-        calls = await raw_calls_per_second(on, 50_000)
-        commits = await commits_per_second(on)
-        print(f"limits      raw client loop {calls:9,.0f} calls/s   one-row commits {commits:9,.0f}/s")
-        drains = []
-        for number in range(rounds):
-            done = await drain(on, jobs, lead_seconds=5 + jobs / 800)
-            drains.append(done)
-            print(
-                f"drain {number + 1}/{rounds}   {done.durable_per_second:7,.0f} durable runs/s   "
-                f"{done.sent_per_second:7,.0f} sent/s   created at {done.creates_per_second:7,.0f}/s   "
-                f"missing {done.missing}  doubles {done.doubles}  early {done.early}"
-            )
-        streams = []
-        for number in range(rounds):
-            stream = await punctuality(on, RATE, seconds=10, lead_seconds=5 + RATE * 10 / 800)
-            streams.append(stream)
-            print(
-                f"punctual {number + 1}/{rounds} {RATE}/s   lateness p50 {stream.p50_ms:6.2f} ms   "
-                f"p99 {stream.p99_ms:6.2f} ms   max {stream.max_ms:6.2f} ms   "
-                f"missing {stream.missing}  doubles {stream.doubles}  early {stream.early}"
-            )
-        print(
-            f"medians     drain {median(done.durable_per_second for done in drains):,.0f} durable runs/s   "
-            f"punctuality p50 {median(stream.p50_ms for stream in streams):.2f} ms   "
-            f"p99 {median(stream.p99_ms for stream in streams):.2f} ms"
-        )
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m benchmarks", description="Speed, measured.")
+    commands = parser.add_subparsers(required=True, metavar="ROW")
+    for row in ROWS:
+        command = commands.add_parser(row.name, help=f"{row.title}: {row.about}", description=row.about)
+        command.add_argument("--rounds", type=int, default=row.rounds, help=f"(default: {row.rounds})")
+        command.add_argument("--workers", type=int, default=1, help="nodes: serve --workers (default: 1)")
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the figures into it")
+        row.arguments(command)
+        command.set_defaults(row=row)
+    return parser
+
+
+async def _measure(row: Row, given: Namespace, command: str) -> Result:
+    task = asyncio.current_task()
+    if task is not None:  # end what was started also where a job runner stops us
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    print(f"{row.title}: {row.about}", flush=True)
+    return Result(row.name, row.title, command, at, machine(), await row.run(given))
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command, and return its exit code."""
+    given = _parser().parse_args(arguments)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(_measure(given.row, given, " ".join(["python -m benchmarks", *arguments])))
+    if given.json is not None:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+    bad = False
+    for case in result.cases:
+        print(f"{case.label}\n    {case.line()}")
+        for goal in case.goals:
+            if (found := case.spread(goal.figure)) is not None:
+                print(f"    {'met    ' if goal.is_met(found.median) else 'NOT MET'} {goal.figure} {goal.text}")
+        if case.faults:
+            bad = True
+            print(f"    WRONG: {case.faults}", file=sys.stderr)
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Drain and punctuality.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=20_000)
-    arguments = parser.parse_args()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(arguments.rounds, arguments.jobs))
+    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,14 @@ _CALL = (
 )
 
 
+async def limits_of(stage: Stage) -> dict[str, float]:
+    """Return the limits of the machine as it is now, as figures."""
+    return {
+        "raw_calls_per_second": await raw_calls_per_second(stage, 30_000),
+        "commits_per_second": await commits_per_second(stage, 2.0),
+    }
+
+
 async def raw_calls_per_second(stage: Stage, calls: int, connections: int = 32) -> float:
     """POSTs a second to the sink by a loop that does nothing else."""
     host, port = stage.sink_url.removeprefix("http://").split(":")

@@ -1,49 +1,68 @@
-"""Punctuality: a steady stream of jobs, each at its own millisecond. How late is each call, as its receiver sees it?"""
+"""S3, punctuality: a steady stream of jobs, each at its own millisecond. How late is each call at its receiver?"""
 
 import asyncio
+import math
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from argparse import ArgumentParser, Namespace
 
-from benchmarks.stage import Stage, wait_until_drained
+from benchmarks.bulk import Jobs, insert, put_to_sleep
+from benchmarks.limits import limits_of
+from benchmarks.measured import Goal, Measurement
+from benchmarks.receipts import count
+from benchmarks.row import Figures, Row, repeat
+from benchmarks.stage import Stage, stage, wait_until_drained
+
+_ROWS_A_SECOND = 6_000
+_LEAD_SECONDS = 3.0
+_P50, _P99, _FAST_P99 = (
+    Goal("p50_ms", "ms", at_most=1.0),
+    Goal("p99_ms", "ms", at_most=3.0),
+    Goal("p99_ms", "ms", at_most=5.0),
+)
+_MAX = Goal("max_ms", "ms", at_most=50.0)
+_SLOW_RATE = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Punctual:
-    """One measurement; lateness in milliseconds, at the receiver."""
-
-    rate: int
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-    doubles: int
-    early: int
-    missing: int
-
-
-async def punctuality(stage: Stage, rate: int, seconds: float, lead_seconds: float) -> Punctual:
-    """Create `rate` jobs a second over `seconds`, beginning `lead_seconds` from now, and watch them arrive."""
-    await stage.reset_sink()
-    begin = float(int(time.time() + lead_seconds))
-    jobs = [
-        {
-            "schedule_oneoff": datetime.fromtimestamp(begin + number / rate, UTC).isoformat(timespec="milliseconds"),
-            "job_url": f"{stage.sink_url}/hook",
-        }
-        for number in range(int(rate * seconds))
-    ]
-    await stage.create(jobs)
+async def punctuality(on: Stage, rate: int, seconds: float) -> Figures:
+    """Make `rate` jobs a second over `seconds`, each at its own millisecond, and watch them arrive."""
+    since = await on.sink.count()
+    jobs = int(rate * seconds)
+    begin = float(math.ceil(time.time() + _LEAD_SECONDS + jobs / _ROWS_A_SECOND))
+    await insert(on.dsn, await on.tenant(), Jobs(jobs, begin, f"{on.sink_url}/hook", 1000 / rate))
     if time.time() > begin - 1:
-        raise RuntimeError("creating took too long: give a longer lead")
+        raise RuntimeError(f"making {jobs:,} jobs took too long")
+    await asyncio.sleep(begin - 1 - time.time())
+    before = await on.usage()
     await asyncio.sleep(begin + seconds - time.time())
-    await wait_until_drained(stage.dsn)
-    summary = await stage.sink_summary()
-    return Punctual(
-        rate=rate,
-        p50_ms=summary["p50_ms"],
-        p99_ms=summary["p99_ms"],
-        max_ms=summary["max_ms"],
-        doubles=summary["doubles"],
-        early=summary["early"],
-        missing=len(jobs) - summary["distinct"],
-    )
+    await on.sink.wait_for(since + jobs)
+    drained_at = await wait_until_drained(on.dsn, begin + seconds)
+    used = (await on.usage()).figures_since(before, jobs, drained_at - begin)
+    tally = count(on.sink.receipts(since), jobs)
+    return {**tally.lateness(), **used, **tally.faults.figures()}
+
+
+def goals(rate: int) -> list[Goal]:
+    """Return what has to be reached at a rate."""
+    return [_P50, _P99, _MAX] if rate <= _SLOW_RATE else [_FAST_P99, _MAX]
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--rate", type=int, default=300, help="jobs a second")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--sleeping", type=int, default=0, help="jobs that are due in a month or later, beside")
+
+
+async def _run(given: Namespace) -> list[Measurement]:
+    label = f"{given.rate:,}/s, each at its own ms, over {given.sleeping:,} sleeping, workers: {given.workers}"
+    async with stage(workers=given.workers) as on:
+        if given.sleeping:
+            await put_to_sleep(on.dsn, await on.tenant(), given.sleeping, time.time())
+        limits = await limits_of(on)
+
+        async def measure() -> Figures:
+            return {**await punctuality(on, given.rate, given.seconds), **limits}
+
+        return [Measurement(label, await repeat(given.rounds, label, measure), goals(given.rate))]
+
+
+ROW = Row("punctuality", "S3 punctuality", "a steady stream of jobs, each at its own millisecond", _arguments, _run)

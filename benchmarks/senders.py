@@ -37,7 +37,7 @@ async def main(calls: int, rounds: int) -> None:
         certificate, key = _make_certificate(Path(folder))
         for scheme, arguments in (("http", ()), ("https", (certificate, key))):
             port = free_port()
-            sink = await start("benchmarks.sink", str(port), *arguments, until=b"listening")
+            sink = await start("benchmarks.sink", str(port), f"{folder}/receipts", *arguments, until=b"listening")
             try:
                 await _compare(f"{scheme}://localhost:{port}/hook", certificate, calls, rounds)
             finally:

@@ -1,111 +1,129 @@
-"""A fast receiver in a process of its own: counts ids, doubles and lateness, and tells them on `GET /`.
+"""A fast receiver in a process of its own: it answers every call at once, and writes down what came when.
 
-python -m benchmarks.sink PORT [CERTIFICATE KEY]
+python -m benchmarks.sink PORT RECEIPTS [CERTIFICATE KEY]
+
+It shares the machine with what is measured, so it does next to nothing a call: one receive, one record, one send. The
+records go into a file (`benchmarks.receipts` reads it, when nothing is measured any more). `GET /count` tells how many
+calls came, and makes sure that they are in the file.
 """
 
 import asyncio
-import json
+import gc
 import ssl
 import sys
 import time
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-import httptools
 import uvloop
 
+from benchmarks.receipts import RECORD
+
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+_FLUSH_BYTES = 65_536
+_END = b"\r\n\r\n"
+_ID, _SCHEDULED, _LENGTH, _CHUNKED = b"webhook-id: ", b"countwheel-scheduled-for: ", b"content-length: ", b"chunked"
 
 
-class Tally:
-    """What has arrived since the last reset."""
+class Receiver:
+    """What has come. Takes bytes of a connection and says what to answer."""
 
-    def __init__(self) -> None:
-        self.ids: dict[bytes, int] = {}
-        self.received = 0
-        self.arrivals: list[tuple[float, bytes]] = []
+    def __init__(self, receipts: Path) -> None:
+        self._file = receipts.open("ab", buffering=0)
+        self._pending = bytearray()
+        self._count = 0
 
-    def summary(self) -> dict[str, Any]:
-        """Return counts, and lateness in milliseconds as seen here."""
-        lateness = sorted(
-            (at - datetime.fromisoformat(scheduled_for.decode()).timestamp()) * 1000
-            for at, scheduled_for in self.arrivals
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the answer to the requests that are whole, and the bytes after them."""
+        answer = b""
+        while data:
+            head_end = data.find(_END)
+            if head_end < 0:
+                break
+            end = _end_of_body(data, head_end)
+            if end < 0 or end > len(data):
+                break
+            answer += self._answer(data, head_end)
+            data = data[end:]
+        return answer, data
+
+    def _answer(self, data: bytes, head_end: int) -> bytes:
+        if data.startswith(b"GET /count"):
+            self.flush()
+            body = b"%d" % self._count
+            return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        self._count += 1
+        flow = data.find(b"/") + 1
+        self._pending += RECORD.pack(
+            time.time(),
+            _header(data, _ID, head_end),
+            _header(data, _SCHEDULED, head_end),
+            data[flow : flow + 1],
         )
-        times = [at for at, _ in self.arrivals]
+        if len(self._pending) > _FLUSH_BYTES:
+            self.flush()
+        return ANSWER
 
-        def percentile(share: float) -> float:
-            return lateness[min(int(len(lateness) * share), len(lateness) - 1)] if lateness else 0.0
-
-        return {
-            "received": self.received,
-            "distinct": len(self.ids),
-            "doubles": sum(count - 1 for count in self.ids.values()),
-            "first_at": min(times, default=0.0),
-            "last_at": max(times, default=0.0),
-            "early": sum(1 for value in lateness if value < 0),
-            "p50_ms": percentile(0.5),
-            "p99_ms": percentile(0.99),
-            "max_ms": lateness[-1] if lateness else 0.0,
-        }
+    def flush(self) -> None:
+        """Write what is not in the file yet."""
+        self._file.write(self._pending)
+        self._pending.clear()
 
 
-TALLY = Tally()
+def _header(data: bytes, name: bytes, head_end: int) -> bytes:
+    at = data.find(name, 0, head_end)
+    if at < 0:  # in another case, or not there
+        head = data[:head_end].lower()
+        if (at := head.find(name.strip())) < 0:
+            return b""
+        at += len(name) - len(name.strip())
+    at += len(name)
+    return data[at : data.find(b"\r", at)].strip()
+
+
+def _end_of_body(data: bytes, head_end: int) -> int:
+    """Return where the request's body ends, -1 where that is not to be seen yet."""
+    at = data.find(_LENGTH, 0, head_end)
+    if at >= 0:
+        return head_end + 4 + int(data[at + 16 : data.find(b"\r", at)])
+    head = data[:head_end].lower()
+    if _CHUNKED in head:
+        end = data.find(b"0\r\n\r\n", head_end)
+        return end + 5 if end >= 0 else -1
+    at = head.find(_LENGTH.strip())
+    return head_end + 4 + (int(head[at + 15 :].split(b"\r")[0]) if at >= 0 else 0)
 
 
 class Connection(asyncio.Protocol):
     """One kept-alive connection."""
 
-    def __init__(self) -> None:
-        self._parser: Any = httptools.HttpRequestParser(self)
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._transport: Any = None
-        self._id = b""
-        self._scheduled_for = b""
-        self._path = b""
+        self._unfinished = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Read what came."""
-        self._parser.feed_data(data)
-
-    def on_url(self, url: bytes) -> None:
-        """Note which of the three paths it is."""
-        self._path = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Note the two headers that count."""
-        lowered = name.lower()
-        if lowered == b"webhook-id":
-            self._id = value
-        elif lowered == b"countwheel-scheduled-for":
-            self._scheduled_for = value
-
-    def on_message_complete(self) -> None:
-        """Count, and answer."""
-        if self._path == b"/summary":
-            body = json.dumps(TALLY.summary()).encode()
-            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
-            return
-        if self._path == b"/reset":
-            TALLY.__init__()  # type: ignore[misc] # as new
-        elif self._id:
-            TALLY.received += 1
-            TALLY.ids[self._id] = TALLY.ids.get(self._id, 0) + 1
-            TALLY.arrivals.append((time.time(), self._scheduled_for))
-        self._transport.write(ANSWER)
+        """Answer what has come as a whole."""
+        answer, self._unfinished = self._receiver.take(self._unfinished + data)
+        if answer:
+            self._transport.write(answer)
 
 
-async def main(port: int, *certificate: str) -> None:
+async def serve(port: int, receiver: Receiver, *certificate: str) -> None:
     """Serve until killed, over TLS where a certificate and its key are given."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
     if tls is not None:
         tls.load_cert_chain(*certificate)
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=2048, ssl=tls)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(receiver), "127.0.0.1", port, backlog=2048, ssl=tls)
     print("listening", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), *sys.argv[2:]))
+    gc.disable()  # there are no cycles here, and a collection would hold up whoever is answered meanwhile
+    uvloop.run(serve(int(sys.argv[1]), Receiver(Path(sys.argv[2])), *sys.argv[3:]))
