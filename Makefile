@@ -17,10 +17,10 @@ endif
 UV = $$(sh tools/uv.sh)
 RUN = $(UV) run --frozen --no-sync
 
-.PHONY: help run test check bench chaos setup
+.PHONY: help run test check bench bench-full chaos setup
 
 help: ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | while read name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 
 setup:
 	@$(UV) sync --frozen --quiet
@@ -41,6 +41,8 @@ check: setup ## Lint, format, types, layers
 chaos: setup ## Nodes under faults, judged by an independent checker (SECONDS=300, SEED=)
 	@$(RUN) python -m chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
-bench: setup ## Measure: drain and punctuality, with the machine's limits beside
-	@$(RUN) python -m benchmarks drain
-	@$(RUN) python -m benchmarks punctuality
+bench: setup ## Measure: a short form of every row of docs/benchmarks.md
+	@$(RUN) python -m benchmarks short
+
+bench-full: setup ## Measure every row at full length, into benchmarks/results
+	@$(RUN) python -m benchmarks full

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks import plan, report
 from benchmarks.machine import machine
 from benchmarks.measured import Result
 from benchmarks.row import Row
@@ -22,7 +23,7 @@ from benchmarks.rows import ROWS
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m benchmarks", description="Speed, measured.")
-    commands = parser.add_subparsers(required=True, metavar="ROW")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for row in ROWS:
         command = commands.add_parser(row.name, help=f"{row.title}: {row.about}", description=row.about)
         command.add_argument("--rounds", type=int, default=row.rounds, help=f"(default: {row.rounds})")
@@ -30,7 +31,24 @@ def _parser() -> ArgumentParser:
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures into it")
         row.arguments(command)
         command.set_defaults(row=row)
+    short = commands.add_parser("short", help="a short form of every row (make bench)")
+    short.add_argument("--into", type=Path, metavar="FOLDER", help="keep the results there")
+    short.set_defaults(do=lambda given: plan.run_all(plan.SHORT, given.into))
+    full = commands.add_parser("full", help="every row at full length (make bench-full)")
+    full.add_argument("--into", type=Path, metavar="FOLDER", default=report.RESULTS, help="keep the results there")
+    full.set_defaults(do=lambda given: plan.run_all(plan.FULL, given.into))
+    telling = commands.add_parser("report", help="write table and plots into docs/benchmarks.md")
+    telling.add_argument("--results", type=Path, metavar="FOLDER", default=report.RESULTS)
+    telling.add_argument("--page", type=Path, metavar="FILE", default=report.PAGE)
+    telling.set_defaults(do=_report)
     return parser
+
+
+def _report(given: Namespace) -> int:
+    results = report.load(given.results, [row.name for row in ROWS])
+    report.write(results, given.page)
+    print(report.table(results))
+    return 0
 
 
 async def _measure(row: Row, given: Namespace, command: str) -> Result:
@@ -45,6 +63,8 @@ async def _measure(row: Row, given: Namespace, command: str) -> Result:
 def main(arguments: list[str]) -> int:
     """Run a command, and return its exit code."""
     given = _parser().parse_args(arguments)
+    if "do" in given:
+        return int(given.do(given))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(_measure(given.row, given, " ".join(["python -m benchmarks", *arguments])))
     if given.json is not None:

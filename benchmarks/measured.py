@@ -18,6 +18,9 @@ class Faults:
     def __bool__(self) -> bool:
         return any((self.doubles, self.early, self.missing))
 
+    def __add__(self, other: "Faults") -> "Faults":
+        return Faults(self.doubles + other.doubles, self.early + other.early, self.missing + other.missing)
+
     def figures(self) -> dict[str, float]:
         """Return them beside the other figures of a round."""
         return {"doubles": self.doubles, "early": self.early, "missing": self.missing}

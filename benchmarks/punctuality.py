@@ -1,6 +1,5 @@
 """S3, punctuality: a steady stream of jobs, each at its own millisecond. How late is each call at its receiver?"""
 
-import asyncio
 import math
 import time
 from argparse import ArgumentParser, Namespace
@@ -10,40 +9,29 @@ from benchmarks.limits import limits_of
 from benchmarks.measured import Goal, Measurement
 from benchmarks.receipts import count
 from benchmarks.row import Figures, Row, repeat
-from benchmarks.stage import Stage, stage, wait_until_drained
+from benchmarks.stage import Stage, stage
+from benchmarks.watch import ROWS_A_SECOND, watch
 
-_ROWS_A_SECOND = 6_000
 _LEAD_SECONDS = 3.0
-_P50, _P99, _FAST_P99 = (
-    Goal("p50_ms", "ms", at_most=1.0),
-    Goal("p99_ms", "ms", at_most=3.0),
-    Goal("p99_ms", "ms", at_most=5.0),
-)
-_MAX = Goal("max_ms", "ms", at_most=50.0)
 _SLOW_RATE = 300
+_MAX = Goal("max_ms", "ms", at_most=50.0)
 
 
 async def punctuality(on: Stage, rate: int, seconds: float) -> Figures:
     """Make `rate` jobs a second over `seconds`, each at its own millisecond, and watch them arrive."""
-    since = await on.sink.count()
     jobs = int(rate * seconds)
-    begin = float(math.ceil(time.time() + _LEAD_SECONDS + jobs / _ROWS_A_SECOND))
+    begin = float(math.ceil(time.time() + _LEAD_SECONDS + jobs / ROWS_A_SECOND))
     await insert(on.dsn, await on.tenant(), Jobs(jobs, begin, f"{on.sink_url}/hook", 1000 / rate))
-    if time.time() > begin - 1:
-        raise RuntimeError(f"making {jobs:,} jobs took too long")
-    await asyncio.sleep(begin - 1 - time.time())
-    before = await on.usage()
-    await asyncio.sleep(begin + seconds - time.time())
-    await on.sink.wait_for(since + jobs)
-    drained_at = await wait_until_drained(on.dsn, begin + seconds)
-    used = (await on.usage()).figures_since(before, jobs, drained_at - begin)
-    tally = count(on.sink.receipts(since), jobs)
-    return {**tally.lateness(), **used, **tally.faults.figures()}
+    watched = await watch(on, jobs, begin, begin + seconds)
+    tally = count(watched.receipts, jobs)
+    return {**tally.lateness(), **watched.used, **tally.faults.figures()}
 
 
 def goals(rate: int) -> list[Goal]:
     """Return what has to be reached at a rate."""
-    return [_P50, _P99, _MAX] if rate <= _SLOW_RATE else [_FAST_P99, _MAX]
+    if rate <= _SLOW_RATE:
+        return [Goal("p50_ms", "ms", at_most=1.0), Goal("p99_ms", "ms", at_most=3.0), _MAX]
+    return [Goal("p99_ms", "ms", at_most=5.0), _MAX]
 
 
 def _arguments(parser: ArgumentParser) -> None:

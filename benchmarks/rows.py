@@ -1,5 +1,14 @@
 """The table's rows, in its order. A new one is a module with a `ROW`, and a line here."""
 
-from benchmarks import drain, punctuality
+from benchmarks import cost, drain, endurance, herd, nodes, punctuality, recurring, standing
 
-ROWS = (drain.ROW, punctuality.ROW)
+ROWS = (
+    drain.ROW,
+    recurring.ROW,
+    punctuality.ROW,
+    standing.ROW,
+    herd.ROW,
+    cost.ROW,
+    endurance.ROW,
+    nodes.ROW,
+)

@@ -69,16 +69,19 @@ class Receiver:
         self._file.write(self._pending)
         self._pending.clear()
 
+    def close(self) -> None:
+        """Write the rest, and leave the file."""
+        self.flush()
+        self._file.close()
+
 
 def _header(data: bytes, name: bytes, head_end: int) -> bytes:
     at = data.find(name, 0, head_end)
     if at < 0:  # in another case, or not there
-        head = data[:head_end].lower()
-        if (at := head.find(name.strip())) < 0:
-            return b""
-        at += len(name) - len(name.strip())
+        name = name.strip()
+        at = data[:head_end].lower().find(name)
     at += len(name)
-    return data[at : data.find(b"\r", at)].strip()
+    return data[at : data.find(b"\r", at)].strip() if at >= len(name) else b""
 
 
 def _end_of_body(data: bytes, head_end: int) -> int:
