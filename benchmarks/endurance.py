@@ -25,7 +25,8 @@ from benchmarks.stage import Stage, stage, wait_until_drained
 from benchmarks.usage import resident_mib
 from benchmarks.watch import ROWS_A_SECOND
 
-_MINUTE = 60
+_PERIOD_SECONDS = 60
+"""How often each job fires."""
 _FLAT = Goal("p99_ratio", "times the first minute", at_most=1.2)
 _MEMORY = Goal("nodes_growth", "times the second minute", at_most=1.1)
 _BOUNDED = Goal("runs_growth", "times the second minute", at_most=1.5)
@@ -46,10 +47,10 @@ class Phase:
     idle_transaction: bool = False
 
 
-async def _endure(on: Stage, rate: int, phases: Sequence[Phase]) -> list[Measurement]:
-    jobs = rate * _MINUTE
+async def _endure(on: Stage, given: Namespace, phases: Sequence[Phase]) -> list[Measurement]:
+    jobs, minute = given.rate * _PERIOD_SECONDS, given.minute_seconds
     begin = float(math.ceil(time.time() + 6 + jobs / ROWS_A_SECOND))
-    apart_ms = _MINUTE * 1000 / jobs
+    apart_ms = _PERIOD_SECONDS * 1000 / jobs
     stream = Jobs(jobs, begin, f"{on.sink_url}/hook", apart_ms, ["@every 60s"], begin - 3600, apart_ms)
     await insert(on.dsn, await on.tenant(), stream)
     if time.time() > begin - 1:
@@ -60,13 +61,13 @@ async def _endure(on: Stage, rate: int, phases: Sequence[Phase]) -> list[Measure
             if phase.idle_transaction:
                 await stack.enter_async_context(_idle_transaction(on.dsn))
             for _ in range(phase.minutes):
-                await asyncio.sleep(begin + (len(looks) + 1) * _MINUTE - time.time())
+                await asyncio.sleep(begin + (len(looks) + 1) * minute - time.time())
                 looks.append(await _look(on))
                 print(f"  minute {len(looks)}, {phase.label}: {Measurement('', looks[-1:]).line()}", flush=True)
-    end = begin + len(looks) * _MINUTE
+    end = begin + len(looks) * minute
     await wait_until_drained(on.dsn, end - 0.001)
     await on.sink.count()
-    minutes = by_minute(read(on.sink.file), begin, len(looks), jobs)
+    minutes = by_minute(read(on.sink.file), begin, len(looks), seconds=minute, expected=given.rate * minute)
     for number, (figures, faults) in enumerate(minutes):
         print(f"  minute {number + 1}: {Measurement('', [figures | faults.figures()]).line()}", flush=True)
     return _measurements(phases, looks, minutes)
@@ -94,13 +95,13 @@ async def _idle_transaction(dsn: str) -> AsyncIterator[None]:
 
 
 def by_minute(
-    receipts: Iterable[Receipt], begin: float, minutes: int, expected: int
+    receipts: Iterable[Receipt], begin: float, minutes: int, *, seconds: int, expected: int
 ) -> list[tuple[dict[str, float], Faults]]:
     """Return lateness and faults of each minute's occurrences; `expected` are due in each. Later ones are left out."""
     late: defaultdict[int, list[float]] = defaultdict(list)
     ids: defaultdict[int, set[bytes]] = defaultdict(set)
     for receipt in receipts:
-        minute = int((receipt.scheduled_for - begin) // _MINUTE)
+        minute = int((receipt.scheduled_for - begin) // seconds)
         late[minute].append(receipt.lateness_ms)
         ids[minute].add(receipt.id)
     found = []
@@ -153,6 +154,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=int, default=30)
     parser.add_argument("--idle-minutes", type=int, default=10, help="with an idle transaction open")
     parser.add_argument("--after-minutes", type=int, default=2, help="when it is closed again")
+    parser.add_argument("--minute-seconds", type=int, default=60, help="less makes a trial of it")
 
 
 async def _run(given: Namespace) -> list[Measurement]:
@@ -165,7 +167,7 @@ async def _run(given: Namespace) -> list[Measurement]:
         Phase(f"{given.after_minutes} minutes {of}, after it", given.after_minutes),
     )
     async with stage(workers=given.workers) as on:
-        return await _endure(on, given.rate, phases)
+        return await _endure(on, given, phases)
 
 
 ROW = Row("endurance", "S8 endurance", "minute after minute, then with an idle transaction", _arguments, _run, rounds=1)

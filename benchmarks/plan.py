@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 
 SHORT = {
-    "drain-20000-1": "drain --jobs 20000 --rounds 3",
-    "drain-20000-2": "drain --jobs 20000 --workers 2 --rounds 3",
-    "drain-api": "drain --jobs 5000 --api --rounds 1",
-    "recurring-20000": "recurring --jobs 20000 --rounds 3",
-    "punctuality-300": "punctuality --rate 300 --seconds 5 --rounds 3",
-    "punctuality-1000": "punctuality --rate 1000 --seconds 5 --rounds 3",
+    "drain-20000-1": "drain --jobs 20000 --rounds 2",
+    "drain-20000-2": "drain --jobs 20000 --workers 2 --rounds 2",
+    "drain-api": "drain --jobs 3000 --api --rounds 1",
+    "recurring-20000": "recurring --jobs 20000 --rounds 2",
+    "punctuality-300": "punctuality --rate 300 --seconds 5 --rounds 2",
+    "punctuality-1000": "punctuality --rate 1000 --seconds 5 --rounds 2",
     "standing": "standing --sleeping 10000 200000 --rounds 1 --seconds 5",
     "herd": "herd --crowd 20000 --rounds 2",
     "cost": "cost --jobs 10000 --rounds 1 --idle-seconds 5",
-    "endurance": "endurance --rate 500 --minutes 1 --idle-minutes 1 --after-minutes 0",
+    "endurance": "endurance --rate 500 --minutes 2 --idle-minutes 1 --after-minutes 0 --minute-seconds 15",
     "nodes": "nodes --jobs 10000 --rounds 1",
 }
 FULL = {

@@ -41,13 +41,14 @@ _LOOK_SECONDS = 0.005
 _SILENT_SECONDS = 10.0
 """How long nothing may arrive before what is missing is no longer waited for."""
 
-# Whether a run is live that was due by a moment, by the indexes that know: over millions of sleeping ones, too.
+_IS_ANY_LIVE = "SELECT EXISTS (SELECT FROM runs), clock_timestamp()"
+# Whether one is live that was due by a moment: by the indexes that know, over millions of sleeping ones, too.
 _IS_DUE_LIVE = """
-    SELECT EXISTS (SELECT FROM runs WHERE node_id IS NOT NULL)
+    SELECT EXISTS (SELECT FROM runs WHERE node_id IS NOT NULL AND due_at <= to_timestamp(%(until)s))
         OR EXISTS (
             SELECT FROM runs
             WHERE bucket = ANY('{0,1,2,3,4,5,6,7}') AND node_id IS NULL AND NOT set_aside
-              AND due_at <= to_timestamp(%s)
+              AND due_at <= to_timestamp(%(until)s)
         ),
         clock_timestamp()
 """
@@ -181,14 +182,14 @@ def free_port() -> int:
 
 
 async def wait_until_drained(dsn: str, until: float | None = None) -> float:
-    """Return when no run is live any more that was due by `until` (by default: now).
+    """Return when no run is live any more; with `until`, none that was due by that moment and waits in no lane.
 
     The wall-clock moment at which that was seen.
     """
-    due = time.time() if until is None else until
+    asked = _IS_ANY_LIVE if until is None else _IS_DUE_LIVE
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         while True:
-            row = await (await connection.execute(_IS_DUE_LIVE, (due,))).fetchone()
+            row = await (await connection.execute(asked, {"until": until})).fetchone()
             if row is not None and not row[0]:
                 return float(row[1].timestamp())
             await asyncio.sleep(_LOOK_SECONDS)

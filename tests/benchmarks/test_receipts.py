@@ -78,6 +78,6 @@ def test_what_must_not_be_is_counted():
 def test_each_minute_is_judged_by_itself():
     """An occurrence belongs to the minute that it was due in, whenever it came; later ones are left out."""
     came = [Receipt(100.5, b"a", 100.0, "h"), Receipt(161.0, b"b", 159.0, "h"), Receipt(221.0, b"c", 220.0, "h")]
-    first, second = by_minute(came, begin=100.0, minutes=2, expected=2)
+    first, second = by_minute(came, 100.0, 2, seconds=60, expected=2)
     assert first == ({"p50_ms": 500.0, "p99_ms": 2000.0}, Faults())
     assert second[1] == Faults(missing=2)
