@@ -37,10 +37,12 @@ def bars(title: str, unit: str, given: Sequence[Bar]) -> str:
         parts.append(f'<rect x="{_LABEL_WIDTH}" y="{top}" width="{width}" height="{_BAR}" fill="{_COLOURS[0]}"/>')
         low, high = (_LABEL_WIDTH + _PLOT_WIDTH * value / most for value in (bar.found.least, bar.found.most))
         parts.append(_line((low, middle), (high, middle), "#111"))
+        beside = max(end, high)
         if bar.goal is not None:
             across = _LABEL_WIDTH + _PLOT_WIDTH * bar.goal / most
             parts.append(_line((across, top - 3), (across, top + _BAR + 3), _COLOURS[1], width=3))
-        parts.append(_text(max(end, high) + 6, top + 14, readable(bar.found.median)))
+            beside = max(beside, across)
+        parts.append(_text(beside + 6, top + 14, readable(bar.found.median)))
     return _whole(parts, _TOP + len(given) * (_BAR + _GAP) + 6)
 
 
