@@ -79,6 +79,11 @@ def main(arguments: list[str]) -> int:
     if given.json is not None:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+    return tell(result)
+
+
+def tell(result: Result) -> int:
+    """Print what was measured, and return the exit code: 1 where anything came twice, early or not at all."""
     bad = False
     for case in result.cases:
         print(f"{case.label}\n    {case.line()}")

@@ -22,7 +22,7 @@ from benchmarks.measured import Faults, Goal, Measurement, percentile
 from benchmarks.receipts import Receipt, read
 from benchmarks.row import Figures, Row
 from benchmarks.stage import Stage, stage, wait_until_drained
-from benchmarks.usage import resident_mib
+from benchmarks.usage import own_mib
 from benchmarks.watch import ROWS_A_SECOND
 
 _PERIOD_SECONDS = 60
@@ -79,9 +79,9 @@ async def _look(on: Stage) -> Figures:
     if row is None:
         raise RuntimeError("no sizes")
     memory = {"nodes_mib": on.server_pid, "postgres_mib": on.postgres_pid}
-    resident = await asyncio.to_thread(lambda: {name: resident_mib(pid) for name, pid in memory.items()})
+    own = await asyncio.to_thread(lambda: {name: own_mib(pid) for name, pid in memory.items()})
     sizes = zip(("runs_mib", "runs_indexes_mib", "jobs_mib", "history_mib"), map(float, row), strict=True)
-    return {**resident, **dict(sizes)}
+    return {**own, **dict(sizes)}
 
 
 @asynccontextmanager

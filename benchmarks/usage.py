@@ -9,8 +9,7 @@ from pathlib import Path
 import psycopg
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-_KIB_A_PAGE = os.sysconf("SC_PAGE_SIZE") / 1024
-_PARENT, _USER, _SYSTEM, _CHILDREN_USER, _CHILDREN_SYSTEM, _PAGES = 1, 11, 12, 13, 14, 21
+_PARENT, _USER, _SYSTEM, _CHILDREN_USER, _CHILDREN_SYSTEM = 1, 11, 12, 13, 14
 
 # Writing transactions are counted by their ids: that is exact at once, where counters of `pg_stat_database` come late.
 _COUNTERS = """
@@ -31,10 +30,17 @@ def cpu_seconds(root: int) -> float:
     return used / _TICKS_A_SECOND
 
 
-def resident_mib(root: int) -> float:
-    """Return the memory that a process and all below it have of their own (shared pages counted once a process)."""
-    pages = sum(int(fields[_PAGES]) for pid in tree(root) if (fields := _stat(pid)))
-    return pages * _KIB_A_PAGE / 1024
+def own_mib(root: int) -> float:
+    """Return the memory that a process and all below it have of their own: neither shared with others nor of files."""
+    return sum(_own_kib(pid) for pid in tree(root)) / 1024
+
+
+def _own_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(status.partition("RssAnon:")[2].partition("kB")[0] or 0)
 
 
 def tree(root: int) -> list[int]:
