@@ -4,13 +4,15 @@ Ids are valid: a job's is a UUID version 7 of its creation, a run's is its occur
 SQL; a test compares the two). What the API would write beside them is an idempotency key each, which a run never meets.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import psycopg
 
-_CHUNK = 250_000
+_CHUNK = 100_000
+_AT_ONCE = 2
 _MANY = 50_000
 """So many rows at once leave a table that is to be looked over before anything is measured."""
 
@@ -83,10 +85,17 @@ async def insert(dsn: str, tenant_id: UUID, jobs: Jobs) -> None:
         "expressions": list(jobs.expressions),
         "url": jobs.url,
     }
+    bites = iter(range(0, jobs.count, _CHUNK))
+
+    async def fill() -> None:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute("SET work_mem = '64MB'")
+            for first in bites:
+                bite = {"first": first, "last": min(first + _CHUNK, jobs.count) - 1}
+                await connection.execute(_INSERT, parameters | bite)
+
+    await asyncio.gather(*(fill() for _ in range(_AT_ONCE)))
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        for first in range(0, jobs.count, _CHUNK):
-            bite = {"first": first, "last": min(first + _CHUNK, jobs.count) - 1}
-            await connection.execute(_INSERT, parameters | bite)
         await connection.execute("ANALYZE jobs, runs")
         if jobs.count >= _MANY:
             await connection.execute("VACUUM jobs, runs")
@@ -98,5 +107,4 @@ async def put_to_sleep(dsn: str, tenant_id: UUID, count: int, now: float) -> Non
     jobs = Jobs(count, now + month, "http://127.0.0.1:9/never", month * 1000 / count, created=now - month)
     await insert(dsn, tenant_id, jobs)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        await connection.execute("VACUUM jobs, runs")
         await connection.execute("CHECKPOINT")
