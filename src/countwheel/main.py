@@ -205,8 +205,9 @@ def _keep_what_is_there() -> None:
     """Take what the start has made out of the garbage collector's rounds.
 
     Some 80,000 objects live as long as the process does. A full collection looks at each of them, and stops everything
-    for 15 ms on an idle core, 40 ms on a busy one: the calls that are due meanwhile are late by that. What is made for a
-    run is gone with it, without the collector's help: it need not look after every 700 objects (5 to 10 % of a drain).
+    for 15 ms on an idle core, 40 ms on a busy one: the calls that are due meanwhile are late by that. What is made for
+    a run is gone with it, without the collector's help: it need not look after every 700 objects, which took 5 to 10 %
+    of a drain.
     """
     gc.collect()
     gc.freeze()

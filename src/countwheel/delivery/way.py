@@ -34,5 +34,5 @@ class Way:
 
 
 def milliseconds(began: float, ended: float) -> float:
-    """Return the time between two moments, to the microsecond, never below zero."""
-    return max(0.0, round((ended - began) * 1000, 3))
+    """Return the time between two moments, never below zero."""
+    return max(0.0, (ended - began) * 1000)
