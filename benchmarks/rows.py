@@ -1,6 +1,7 @@
 """The table's rows, in its order. A new one is a module with a `ROW`, and a line here."""
 
 from benchmarks import cost, drain, endurance, herd, nodes, punctuality, recurring, standing
+from benchmarks.peers import row as peers
 
 ROWS = (
     drain.ROW,
@@ -11,4 +12,5 @@ ROWS = (
     cost.ROW,
     endurance.ROW,
     nodes.ROW,
+    peers.ROW,
 )
