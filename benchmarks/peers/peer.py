@@ -68,7 +68,7 @@ _PGQUEUER = Peer(
     is_node=False,
     harness="pgqueuer_harness",
     is_left="SELECT EXISTS (SELECT FROM pgqueuer)",
-    worker={"batch_size": 500, "dequeue_timeout_seconds": 0.1, "max_concurrent_tasks": 2_000, "pool": 10},
+    worker={"batch_size": 500, "dequeue_timeout_seconds": 0.1, "max_concurrent_tasks": None, "pool": 10},
 )
 _PROCRASTINATE = Peer(
     name="procrastinate",

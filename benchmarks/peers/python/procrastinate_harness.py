@@ -15,6 +15,7 @@ _CHUNK = 5_000
 
 
 def _app(pool: int) -> procrastinate.App:
+    logging.getLogger("procrastinate").setLevel(logging.ERROR)  # it writes four lines a job
     return procrastinate.App(connector=procrastinate.PsycopgConnector(min_size=pool, max_size=pool))
 
 
@@ -59,7 +60,6 @@ async def create(settings: dict[str, Any]) -> dict[str, float]:
 
 async def work(settings: dict[str, Any]) -> None:
     """Consume."""
-    logging.getLogger("procrastinate").setLevel(logging.ERROR)  # it writes four lines a job
     caller = Caller(settings)
     await caller.open()
     async with _app(settings["pool"]).open_async() as app:
