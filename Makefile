@@ -45,4 +45,5 @@ bench: setup ## Measure: a short form of every row of docs/benchmarks.md
 	@$(RUN) python -m benchmarks short
 
 bench-full: setup ## Measure every row at full length, into benchmarks/results
+	@$(RUN) python -m benchmarks.peers.install
 	@$(RUN) python -m benchmarks full

@@ -38,6 +38,11 @@ FULL = {
     "cost": "cost",
     "endurance": "endurance --minutes 30 --idle-minutes 10",
     "nodes": "nodes --jobs 50000",
+    "peers-drain-20000": "peers --workload drain --against graphile-worker,pg-boss,pgqueuer,procrastinate",
+    "peers-drain-200000": "peers --workload drain --jobs 200000 --rounds 3",
+    "peers-punctuality": "peers --workload punctuality --against graphile-worker,graphile-worker-10ms,pg-boss,pgqueuer",
+    "peers-herd": "peers --workload herd --rounds 3",
+    "peers-create": "peers --workload create --workers 2 --against graphile-worker,pg-boss,pgqueuer,procrastinate",
 }
 
 
