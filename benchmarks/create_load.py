@@ -2,8 +2,8 @@
 
 python -m benchmarks.create_load PORT KEYS SECONDS CLIENTS PREFIX <<< TOKEN
 
-KEYS is `fresh` (a new Idempotency-Key each), `repeated` (the keys that a `fresh` load with the same PREFIX used) or `none`. Prints one
-JSON object: answers by status, the seconds, latencies in milliseconds, and its own CPU.
+KEYS is `fresh` (a new Idempotency-Key each), `repeated` (the keys that a `fresh` load with the same PREFIX used) or
+`none`. Prints one JSON object: answers by status, the seconds, latencies in milliseconds, and its own CPU.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Client(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """A server that hangs up has lost us an answer."""
         if not self._load.is_over:
             self._load.fail("connection lost")

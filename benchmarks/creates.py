@@ -98,9 +98,10 @@ async def main(workers: int, seconds: float, rounds: int, kinds: Sequence[str], 
 
 def _line(which: str, one: Creates) -> str:
     return (
-        f"{which:7} {one.keys:9} {one.creates_per_second:8,.0f} creates/s   p50 {one.p50_ms:5.1f}  p99 {one.p99_ms:5.1f}  "
-        f"max {one.max_ms:6.1f} ms   CPU a create: server {one.server_us:4.0f}  postgres {one.postgres_us:4.0f}  "
-        f"load {one.load_us:3.0f} us   busy {one.busy:4.0%}  shares {one.shares}  refused {one.refused}"
+        f"{which:7} {one.keys:9} {one.creates_per_second:8,.0f} creates/s   "
+        f"p50 {one.p50_ms:5.1f}  p99 {one.p99_ms:5.1f}  max {one.max_ms:6.1f} ms   "
+        f"CPU a create: server {one.server_us:4.0f}  postgres {one.postgres_us:4.0f}  load {one.load_us:3.0f} us   "
+        f"busy {one.busy:4.0%}  shares {one.shares}  refused {one.refused}"
     )
 
 
