@@ -2,9 +2,9 @@
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from countwheel.api import (
     access_keys,
@@ -42,7 +42,17 @@ from countwheel.api import (
 from countwheel.api.cors import Cors
 from countwheel.api.echo import Echo
 from countwheel.api.parts import ApiParts
-from countwheel.api.routing import Guarded, Open, Operation, Signed, answered, new_request_id, routes
+from countwheel.api.routing import (
+    Dispatch,
+    Guarded,
+    Open,
+    Operation,
+    Signed,
+    answered,
+    literals,
+    new_request_id,
+    routes,
+)
 from countwheel.api.security import refuse_two_readings
 
 # Resources: of a path with its parameters, or of a whole collection.
@@ -224,7 +234,7 @@ HEALTH = ("/livez", "/readyz")
 """What a node without the role `api` answers all the same: whoever runs it must be able to ask."""
 
 
-def build_app(api: ApiParts, *, health_only: bool = False) -> Starlette:
+def build_app(api: ApiParts, *, health_only: bool = False) -> ASGIApp:
     """Return the ASGI application. In development it has its own receiver under /dev/echo."""
     table = {path: operations for path, operations in OPERATIONS.items() if path in HEALTH or not health_only}
     if api.settings.development:
@@ -238,13 +248,9 @@ def build_app(api: ApiParts, *, health_only: bool = False) -> Starlette:
 
         return await answered(api, request, refuse)
 
-    app = Starlette(
-        routes=routes(api, table), middleware=_middleware(api), exception_handlers={HTTPException: nothing_here}
-    )
-    app.router.redirect_slashes = False  # a redirect would be built from the caller's Host
-    return app
-
-
-def _middleware(api: ApiParts) -> list[Middleware]:
+    found = routes(api, table)
+    others = Starlette(routes=found, exception_handlers={HTTPException: nothing_here})
+    others.router.redirect_slashes = False  # a redirect would be built from the caller's Host
+    app = Dispatch(literals(found), others)
     origins = api.settings.cors_origins
-    return [Middleware(Cors, origins=origins, new_id=lambda: new_request_id(api))] if origins else []
+    return Cors(app, origins=origins, new_id=lambda: new_request_id(api)) if origins else app

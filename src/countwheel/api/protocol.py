@@ -14,7 +14,9 @@ from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from countwheel.api.headers import SECURITY_HEADERS, STRICT_TRANSPORT_SECURITY
@@ -200,6 +202,34 @@ class LimitedProtocol(HttpToolsProtocol):
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+
+def answer_at_once(send: Send, response: Response) -> bool:
+    """Write a whole answer in one piece. False where that cannot be done: then it is sent the usual way.
+
+    `send` is what an application was given. It must be uvicorn's own: what others have wrapped has more to say.
+
+    uvicorn's own way looks at each header with two patterns, in two calls that are awaited, whatever an application may
+    send: 25 us where this takes 5.
+    """
+    cycle = getattr(send, "__self__", None)
+    if (
+        not isinstance(cycle, RequestResponseCycle) or cycle.disconnected or cycle.response_started
+        or cycle.flow.write_paused or response.background is not None or cycle.scope["method"] == "HEAD"
+    ):  # fmt: skip
+        return False
+    headers = cycle.default_headers + response.raw_headers
+    head = STATUS_LINE[response.status_code] + b"".join([b"%b: %b\r\n" % header for header in headers])
+    # Who brings a line break into a header could write one of his own. What is to be closed is left to uvicorn.
+    if head.count(b"\n") != len(headers) + 1 or b"connection: " in head or not cycle.keep_alive:
+        return False
+    cycle.response_started = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join((head, b"\r\n", response.body)))
+    cycle.response_complete = True
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
 
 
 def _fault_of_head(version: str, target: bytes, headers: list[tuple[bytes, bytes]]) -> Problem | None:

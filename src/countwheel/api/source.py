@@ -7,6 +7,7 @@ of the configured proxies, and then from the right, which is the end that our ow
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -40,7 +41,7 @@ def is_secure(scope: Mapping[str, Any], trusted: Networks) -> bool:
     """Whether a request came over TLS: to us, or to a trusted proxy that says so in `X-Forwarded-Proto`."""
     if scope.get("scheme") == "https":
         return True
-    peer = _peer(scope)
+    peer = _peer(scope) if trusted else None
     if peer is None or not _is_within(peer, trusted):
         return False
     return _values(scope, b"x-forwarded-proto")[-1:] == ["https"]
@@ -57,6 +58,7 @@ def _values(scope: Mapping[str, Any], header: bytes) -> list[str]:
     return [part.strip() for value in values for part in value.split(",")]
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
     """Return an address, which some proxies write with a port. A zone (`%eth0`) says nothing to others."""
     if match := _WITH_PORT.fullmatch(text):
