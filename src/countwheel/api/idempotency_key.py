@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
+from countwheel.api.notes import noted
 from countwheel.api.problems import Problem, invalid_parameter
 
 _BARE = re.compile(r"[A-Za-z0-9._~-]{1,255}", re.ASCII)
@@ -26,7 +27,7 @@ def read_wanted_key(request: Request, *, required: bool) -> str | None:
 
 def key_of_signature(request: Request) -> str | None:
     """Return the key that a signed request has in its signature; None for one that is not signed."""
-    signature = getattr(request.state, "signature", None)
+    signature = noted(request, "signature")
     return None if signature is None else f"signature-{signature}"
 
 

@@ -3,33 +3,36 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from countwheel.api import views
 from countwheel.api.answers import json_answer, page_answer
-from countwheel.api.body import read_json
+from countwheel.api.body import read_document
+from countwheel.api.creator import Met
 from countwheel.api.etag import etag
 from countwheel.api.idempotency_key import read_wanted_key
 from countwheel.api.named import Named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
-from countwheel.api.replay import REPLAYED, find_answer, was_used
+from countwheel.api.recording import entry_of_change, note_recorded
+from countwheel.api.replay import REPLAYED, find_stored, same_meaning
 from countwheel.api.settling import settle
 from countwheel.auth.principal import Principal
 from countwheel.domain import calling, ids
 from countwheel.domain.cron import doubts
 from countwheel.domain.errors import Fault, InvalidError, together
 from countwheel.domain.interval import is_every
-from countwheel.domain.job import Definition, JobStatus, compact_json, define, find_faults
+from countwheel.domain.job import Definition, JobStatus, define, find_faults
 from countwheel.domain.schedule import recurring_of
 from countwheel.store import cancellation, idempotency, jobs
+from countwheel.store.audit_log import Entry
 from countwheel.store.jobs import JobFilter, NewJob
 
 _ENTROPY_BYTES = 10
@@ -40,32 +43,41 @@ DELETE_REASON = "its job was deleted"
 async def create_job(api: ApiParts, request: Request, principal: Principal) -> Response:
     """`POST /v1/jobs`: one job a submission, however often it is repeated with the same key (promise 1)."""
     key = read_wanted_key(request, required=api.settings.require_idempotency_key)
-    body = await read_json(request, api.settings.max_body_bytes)
+    body, is_plain = await read_document(request, api.settings.max_body_bytes)
     created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
     job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
     named = await named_by(api, principal.tenant_id, body)
     definition = define_submission(api, body, job_id, named, now=created_at)
-    fingerprint = hashlib.sha256(_canonical(body)).digest() if key is not None else None
+    fingerprint = hashlib.sha256(canonical(body, is_plain=is_plain)).digest() if key is not None else None
     job = jobs.prepare(definition, principal.tenant_id, created_at)
-    answer = compact_json(views.new_job(job, await find_warnings(api, job)))
+    view = views.new_job(job, await find_warnings(api, job))
+    answer = msgspec.json.encode(view).decode()
     if key is not None:
-        job = replace(job, key=key, fingerprint=fingerprint, answer=answer)
-    if await _create(api, job):
-        return json_answer(answer, 201, {"Location": f"/v1/jobs/{job.job_id}", "ETag": etag(FIRST_VERSION)})
-    stored = await find_answer(api, idempotency.CREATE_JOB, principal.tenant_id, key, fingerprint)
-    location = f"/v1/jobs/{json.loads(stored)['job_id']}"
-    return json_answer(stored, 201, {"Location": location} | REPLAYED)
+        job = job._replace(key=key, fingerprint=fingerprint, answer=answer)
+    met = await _create(api, job, entry_of_change(request, job_id, 201, view))
+    if met is None:
+        note_recorded(request)
+        return json_answer(answer, 201, {"Location": f"/v1/jobs/{job_id}", "ETag": etag(FIRST_VERSION)})
+    stored = same_meaning(met.stored, fingerprint)
+    return json_answer(stored, 201, {"Location": f"/v1/jobs/{_created_before(stored).job_id}"} | REPLAYED)
 
 
-async def _create(api: ApiParts, job: NewJob) -> bool:
-    """Create a job; False where its key was used before. Then nothing is created, so that no quota is in the way."""
+class _CreatedBefore(msgspec.Struct):
+    job_id: str
+
+
+_created_before = msgspec.json.Decoder(_CreatedBefore).decode
+
+
+async def _create(api: ApiParts, job: NewJob, entry: Entry) -> Met | None:
+    """Create a job; not where its key was used before. Then nothing is created, so that no quota is in the way."""
     try:
         await api.quotas.take_create(job.tenant_id, len(job.job_payload.encode()))
     except Problem:
-        if await was_used(api, idempotency.CREATE_JOB, job.tenant_id, job.key):
-            return False
+        if (stored := await find_stored(api, idempotency.CREATE_JOB, job.tenant_id, job.key)) is not None:
+            return Met(stored)
         raise
-    return await api.creator.create(job)
+    return await api.creator.create(job, entry)
 
 
 async def find_warnings(api: ApiParts, job: NewJob) -> list[str]:
@@ -153,6 +165,11 @@ def define_submission(api: ApiParts, body: object, job_id: UUID, named: Named, *
     raise InvalidError(together(faults, [*of_meaning, *named.faults]))
 
 
-def _canonical(body: object) -> bytes:
-    # White space and the order of keys do not change the meaning; numbers keep their JSON spelling class.
+def canonical(body: object, *, is_plain: bool) -> bytes:
+    """Return a document in the one form that its fingerprint is of.
+
+    White space and the order of keys do not change the meaning; numbers keep their JSON spelling class.
+    """
+    if is_plain:
+        return msgspec.json.encode(body, order="sorted")  # the same bytes, at a quarter of the cost
     return json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()

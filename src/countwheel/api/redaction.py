@@ -1,6 +1,6 @@
 """What of a document may stand in the audit log: everything but what is, or may be, secret."""
 
-from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 HIDDEN = "[hidden]"
@@ -16,7 +16,7 @@ _HEADERS = frozenset({"headers", "response_headers"})
 
 def redacted(document: object) -> object:
     """Return a copy without secrets, payloads, values of headers, and queries of URLs: those may hold tokens."""
-    if isinstance(document, Mapping):
+    if isinstance(document, dict):
         return {name: _member(str(name), value) for name, value in document.items()}
     if isinstance(document, list):
         return [redacted(entry) for entry in document]
@@ -26,15 +26,16 @@ def redacted(document: object) -> object:
 def _member(name: str, value: object) -> object:
     if name in _OPAQUE_MEMBERS:
         return HIDDEN
-    if name in _SECRET_MEMBERS and isinstance(value, str):
-        return HIDDEN
-    if name in _HEADERS and isinstance(value, Mapping):
-        return {header: redacted(said) if isinstance(said, Mapping) else HIDDEN for header, said in value.items()}
-    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
-        return _without_query(value)
-    return redacted(value)
+    if isinstance(value, str):
+        if name in _SECRET_MEMBERS:
+            return HIDDEN
+        return _without_query(value) if value[:8].lower().startswith(("http://", "https://")) else value
+    if name in _HEADERS and isinstance(value, dict):
+        return {header: redacted(said) if isinstance(said, dict) else HIDDEN for header, said in value.items()}
+    return redacted(value) if isinstance(value, dict | list) else value
 
 
+@lru_cache(maxsize=1024)
 def _without_query(url: str) -> str:
     try:
         parts = urlsplit(url)

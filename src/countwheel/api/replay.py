@@ -10,7 +10,7 @@ from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.auth.principal import Principal
 from countwheel.store import idempotency
-from countwheel.store.idempotency import KeyedAnswer
+from countwheel.store.idempotency import KeyedAnswer, StoredAnswer
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 
@@ -30,12 +30,12 @@ async def only_once(api: ApiParts, request: Request, principal: Principal) -> No
             raise Problem(409, "conflict", detail="this signed request was sent before: sign another one")
 
 
-async def was_used(api: ApiParts, operation: str, tenant_id: UUID, key: str | None) -> bool:
-    """Whether a key was used before, with whatever meaning."""
+async def find_stored(api: ApiParts, operation: str, tenant_id: UUID, key: str | None) -> StoredAnswer | None:
+    """Return what was answered to a key before, with whatever meaning; None where it was not used."""
     if key is None:
-        return False
+        return None
     async with api.database.connection() as connection:
-        return bool(await idempotency.find(connection, operation, [(tenant_id, key)]))
+        return (await idempotency.find(connection, operation, [(tenant_id, key)])).get((tenant_id, key))
 
 
 async def find_answer(
@@ -47,8 +47,11 @@ async def find_answer(
     """
     if key is None:
         raise AssertionError("a request without a key is always new")
-    async with api.database.connection() as connection:
-        stored = (await idempotency.find(connection, operation, [(tenant_id, key)])).get((tenant_id, key))
+    return same_meaning(await find_stored(api, operation, tenant_id, key), fingerprint)
+
+
+def same_meaning(stored: StoredAnswer | None, fingerprint: bytes | None) -> str:
+    """Return what was answered to a key that was there before, if it meant the same. Raises as `find_answer` does."""
     if stored is None:
         raise Problem(
             409,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import structs
 
 from countwheel.domain import calling
@@ -26,6 +27,7 @@ def new_job(job: NewJob, warnings: Sequence[str]) -> dict[str, Any]:
     view = _job(
         job,
         state="ACTIVE",
+        payload=msgspec.Raw(job.job_payload.encode()),  # it was read a moment ago: it goes out as it is
         labels=json.loads(job.labels),
         updated_at=job.created_at,
         deleted_at=None,
@@ -39,6 +41,7 @@ def stored_job(job: JobRow) -> dict[str, Any]:
     return _job(
         job,
         state=job.state,
+        payload=json.loads(job.job_payload),
         labels=job.labels,
         updated_at=job.updated_at,
         deleted_at=job.deleted_at,
@@ -102,34 +105,37 @@ def _job(
     job: NewJob | JobRow,
     *,
     state: str,
+    payload: object,
     labels: dict[str, str],
     updated_at: datetime,
     deleted_at: datetime | None,
     next_run: dict[str, Any] | None,
 ) -> dict[str, Any]:
     view: dict[str, Any] = {"job_id": str(job.job_id), "status": state}
-    for name in ("schedule_recurring", "schedule_oneoff", "timezone"):
-        if (value := getattr(job, name)) is not None:
-            view[name] = value
-    return (
-        view
-        | write_terms(decode(job.terms))
-        | calling.written(job.calling)
-        | {
-            "job_url": job.job_url,
-            "job_payload": json.loads(job.job_payload),
-            "name": job.name,
-            "labels": labels,
-            "timeout_seconds": job.timeout_seconds,
-            "max_attempts": job.max_attempts,
-            "delivery": job.delivery,
-            "on_unknown": job.on_unknown,
-            "created_at": timestamp(job.created_at),
-            "updated_at": timestamp(updated_at),
-            "deleted_at": timestamp(deleted_at),
-            "next_run": next_run,
-        }
-    )
+    if job.schedule_recurring is not None:
+        view["schedule_recurring"] = job.schedule_recurring
+    if job.schedule_oneoff is not None:
+        view["schedule_oneoff"] = job.schedule_oneoff
+    if job.timezone is not None:
+        view["timezone"] = job.timezone
+    if job.terms is not None:
+        view |= write_terms(decode(job.terms))
+    if job.calling is not None:
+        view |= calling.written(job.calling)
+    created_at = timestamp(job.created_at)
+    view["job_url"] = job.job_url
+    view["job_payload"] = payload
+    view["name"] = job.name
+    view["labels"] = labels
+    view["timeout_seconds"] = job.timeout_seconds
+    view["max_attempts"] = job.max_attempts
+    view["delivery"] = job.delivery
+    view["on_unknown"] = job.on_unknown
+    view["created_at"] = created_at
+    view["updated_at"] = created_at if updated_at is job.created_at else timestamp(updated_at)
+    view["deleted_at"] = timestamp(deleted_at)
+    view["next_run"] = next_run
+    return view
 
 
 def _pause(job: JobRow) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def _next_run(
     if run_id is None or scheduled_for is None:
         return None
     view = {"run_id": str(run_id), "scheduled_for": timestamp(scheduled_for), "status": status}
-    if decode(job.terms).exclude is not None and (schedule := recurring_of(job)) is not None:
+    if job.terms is not None and decode(job.terms).exclude is not None and (schedule := recurring_of(job)) is not None:
         excluded = schedule.exclusion(scheduled_for)
         return view if excluded is None else view | {"excluded": excluded}
     return view

@@ -35,6 +35,7 @@ TargetRefusal = Callable[[str], str | None]
 """Says why a URL may not be called from this deployment, as far as its text tells, or None."""
 
 
+@lru_cache(maxsize=4096)
 def target_fault(url: str) -> str | None:
     """Return what is wrong with a URL as a target, or None."""
     if len(url) > MAX_URL_CHARACTERS:

@@ -133,6 +133,8 @@ def read_terms(body: Mapping[str, Any], calendars: Calendars = NO_CALENDARS) -> 
     `calendars` are those of the tenant that it may name. Raises `ScheduleError` that names the field for what means
     nothing.
     """
+    if body.keys().isdisjoint(_READ):
+        return NO_TERMS
     found = {}
     for name, (kind, read) in _READ.items():
         value = body.get(name)

@@ -27,7 +27,8 @@ _LEAP_SECOND = 60
 @lru_cache(maxsize=1024)  # many calls of a herd are scheduled for one instant
 def format_instant(instant: datetime) -> str:
     """Return an aware instant as RFC 3339 in UTC with its milliseconds; what is finer is cut off."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    in_utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return in_utc.isoformat(timespec="milliseconds")[:-6] + "Z"  # which ends with +00:00
 
 
 def is_local(text: str) -> bool:

@@ -8,6 +8,8 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import args_row
 
+from countwheel.store.arrays import BinaryArray
+from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
@@ -55,6 +57,17 @@ class EntryFilter:
     resource: str | None = None
     after_time: datetime | None = None
     before_time: datetime | None = None
+
+
+_COLUMNS = (
+    *("entry_ids", "entry_tenant_ids", "principals", "key_ids", "source_ips", "actions", "resources"),
+    *("statuses", "request_ids", "befores", "afters"),
+)
+
+
+def columns_of_entries(entries: Sequence[Entry]) -> dict[str, BinaryArray]:
+    """Return entries as a statement takes them that writes them together with what they tell of."""
+    return columns_of(entries, *_COLUMNS)
 
 
 async def write(connection: Connection, entries: Sequence[Entry]) -> None:

@@ -28,6 +28,11 @@ class DatabaseUnavailableError(Exception):
 class RefusedRowError(Exception):
     """PostgreSQL refused a row for what is in it: sending the same again cannot help."""
 
+    def __init__(self, message: str, *, table: str = "") -> None:
+        """`table` is what the row is of, as far as PostgreSQL tells."""
+        super().__init__(message)
+        self.table = table
+
 
 class Database:
     """A pool of connections. Every connection is in autocommit: a transaction is always asked for by name."""
@@ -79,7 +84,8 @@ class Database:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise DatabaseUnavailableError(f"PostgreSQL: {str(error).strip()}") from error
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise RefusedRowError(f"PostgreSQL refused the row: {str(error).strip()}") from error
+            table = error.diag.table_name or ""
+            raise RefusedRowError(f"PostgreSQL refused the row: {str(error).strip()}", table=table) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -1,5 +1,6 @@
 -- name: create_jobs
--- Create a batch of jobs, each with its first run and (where it has one) its idempotency key, all or nothing a row.
+-- Create a batch of jobs, each with its first run and (where it has them) its idempotency key and its entry in the audit
+-- log, all or nothing a row. An entry has the id of its job.
 -- Returns the ids of the jobs that were created; a job that is not returned met a key that was there before.
 WITH submitted AS (
     SELECT * FROM unnest(
@@ -40,6 +41,20 @@ first_runs AS (
     INSERT INTO runs (job_id, run_id, tenant_id, bucket, trigger, state, scheduled_for, due_at)
     SELECT job_id, run_id, tenant_id, bucket, 'schedule', 'SCHEDULED', scheduled_for, due_at
     FROM accepted
+),
+entries AS (
+    INSERT INTO audit_log (
+        entry_id, tenant_id, principal, key_id, source_ip, action, resource, status, request_id, before, after
+    )
+    SELECT e.entry_id, e.tenant_id, e.principal, e.key_id, e.source_ip::inet, e.action, e.resource, e.status, e.request_id, e.before, e.after
+    FROM unnest(
+        %(entry_ids)s::uuid[], %(entry_tenant_ids)s::uuid[], %(principals)s::text[], %(key_ids)s::text[], %(source_ips)s::text[],
+        %(actions)s::text[], %(resources)s::text[], %(statuses)s::int2[], %(request_ids)s::uuid[], %(befores)s::text[],
+        %(afters)s::text[]
+    ) AS e (
+        entry_id, tenant_id, principal, key_id, source_ip, action, resource, status, request_id, before, after
+    )
+    JOIN accepted a ON a.job_id = e.entry_id
 )
 SELECT job_id FROM accepted;
 
