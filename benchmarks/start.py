@@ -3,7 +3,8 @@
 python -m benchmarks.start [--rounds N]
 
 Each start is of a process of its own. The data directory is made once before (how long that takes, with initdb, is told
-too), and what a start has read is in the page cache, as on a machine that has started it before.
+too). Bytecode is compiled, as it is after any first start, whatever the environment says about it: it is kept in a
+folder of the benchmark's own. What a start reads is in the page cache.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -24,29 +26,21 @@ from benchmarks.stage import free_port
 _LOOK_EVERY_SECONDS = 0.005
 
 
-def import_seconds(code: str) -> float:
-    """Return how long a fresh interpreter takes to run some code."""
+def run_seconds(environment: Mapping[str, str], *arguments: str) -> float:
+    """Return how long a fresh interpreter takes for what its arguments say."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - began
 
 
-def help_seconds() -> float:
-    """Return how long `countwheel --help` takes."""
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "countwheel", "--help"], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def ready_seconds(data_dir: Path) -> float:
+def ready_seconds(environment: Mapping[str, str], data_dir: Path) -> float:
     """Return how long `countwheel dev` takes to its first answer of 200 at /readyz. It is stopped again."""
     port = free_port()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COUNTWHEEL_")}
     own = {"COUNTWHEEL_PORT": str(port), "COUNTWHEEL_DATA_DIR": str(data_dir), "COUNTWHEEL_LOG_LEVEL": "warning"}
     began = time.perf_counter()
     server = subprocess.Popen(
         [sys.executable, "-m", "countwheel", "dev"],
-        env=inherited | own,
+        env={**environment, **own},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -73,16 +67,21 @@ def main(rounds: int) -> None:
     """Measure and print medians."""
     folder = Path(tempfile.mkdtemp(prefix="countwheel-bench-"))
     try:
-        first = ready_seconds(folder)
-        nothing = median(import_seconds("pass") for _ in range(rounds))
-        imported = median(import_seconds("import countwheel.cli.app") for _ in range(rounds))
-        helped = median(help_seconds() for _ in range(rounds))
-        ready = [ready_seconds(folder) for _ in range(rounds)]
+        unwanted = ("COUNTWHEEL_", "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+        environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+        compiling = ready_seconds(environment, folder / "once")
+        first = ready_seconds(environment, folder / "data")
+        nothing = median(run_seconds(environment, "-c", "pass") for _ in range(rounds))
+        imported = median(run_seconds(environment, "-c", "import countwheel.cli.app") for _ in range(rounds))
+        helped = median(run_seconds(environment, "-m", "countwheel", "--help") for _ in range(rounds))
+        ready = [ready_seconds(environment, folder / "data") for _ in range(rounds)]
         print(f"interpreter alone      {nothing * 1000:6.0f} ms")
         print(f"import of the CLI      {(imported - nothing) * 1000:6.0f} ms (beyond the interpreter)")
         print(f"countwheel --help      {helped * 1000:6.0f} ms")
         print(f"dev to /readyz         {median(ready):6.2f} s   (from {min(ready):.2f} to {max(ready):.2f})")
         print(f"dev with initdb        {first:6.2f} s   (once)")
+        print(f"... and no bytecode    {compiling:6.2f} s   (the first start of all)")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,0 +1,16 @@
+"""What the command line loads before it knows what is asked: little, or `--help` would be slow. Modules, no seconds."""
+
+import subprocess
+import sys
+
+HEAVY = (
+    *("aiohttp", "asyncio", "countwheel.main", "cryptography", "joserfc", "jsonschema_rs", "msgspec", "psycopg"),
+    *("rich", "starlette", "structlog", "uvicorn", "uvloop", "yaml"),
+)
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    """Neither the server nor what it is made of: each of them costs 10 to 300 ms."""
+    listing = "import sys, countwheel.cli.app; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True).stdout.split()
+    assert [name for name in HEAVY if name in loaded] == []
