@@ -1,13 +1,10 @@
-"""S11: how long the CLI takes to import, and `countwheel dev` from cold to an answer of /readyz.
-
-python -m benchmarks.start [--rounds N]
+"""How long the CLI takes to import, and `countwheel dev` from cold to an answer of /readyz.
 
 Each start is of a process of its own. The data directory is made once before (how long that takes, with initdb, is told
 too). Bytecode is compiled, as it is after any first start, whatever the environment says about it: it is kept in a
 folder of the benchmark's own. What a start reads is in the page cache.
 """
 
-import argparse
 import os
 import shutil
 import signal
@@ -17,13 +14,17 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 
+from benchmarks.measured import Goal, Measurement
+from benchmarks.row import Figures, Row, alternate
 from benchmarks.stage import free_port
 
 _LOOK_EVERY_SECONDS = 0.005
+_COMMANDS = "the command line"
+_STARTS = "dev from cold to /readyz"
 
 
 def run_seconds(environment: Mapping[str, str], *arguments: str) -> float:
@@ -63,30 +64,38 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def main(rounds: int) -> None:
-    """Measure and print medians."""
+def _arguments(_: ArgumentParser) -> None:
+    pass
+
+
+async def _run(given: Namespace) -> list[Measurement]:
     folder = Path(tempfile.mkdtemp(prefix="countwheel-bench-"))
     try:
         unwanted = ("COUNTWHEEL_", "PYTHONDONTWRITEBYTECODE")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
         environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
-        compiling = ready_seconds(environment, folder / "once")
-        first = ready_seconds(environment, folder / "data")
-        nothing = median(run_seconds(environment, "-c", "pass") for _ in range(rounds))
-        imported = median(run_seconds(environment, "-c", "import countwheel.cli.app") for _ in range(rounds))
-        helped = median(run_seconds(environment, "-m", "countwheel", "--help") for _ in range(rounds))
-        ready = [ready_seconds(environment, folder / "data") for _ in range(rounds)]
-        print(f"interpreter alone      {nothing * 1000:6.0f} ms")
-        print(f"import of the CLI      {(imported - nothing) * 1000:6.0f} ms (beyond the interpreter)")
-        print(f"countwheel --help      {helped * 1000:6.0f} ms")
-        print(f"dev to /readyz         {median(ready):6.2f} s   (from {min(ready):.2f} to {max(ready):.2f})")
-        print(f"dev with initdb        {first:6.2f} s   (once)")
-        print(f"... and no bytecode    {compiling:6.2f} s   (the first start of all)")
+        compiling = {"ready_seconds": ready_seconds(environment, folder / "once")}
+        initialising = {"ready_seconds": ready_seconds(environment, folder / "data")}
+
+        async def commands() -> Figures:
+            alone = run_seconds(environment, "-c", "pass")
+            imported = run_seconds(environment, "-c", "import countwheel.cli.app")
+            helped = run_seconds(environment, "-m", "countwheel", "--help")
+            figures = {"interpreter_ms": alone, "import_ms": imported - alone, "help_ms": helped}
+            return {name: seconds * 1000 for name, seconds in figures.items()}
+
+        async def start() -> Figures:
+            return {"ready_seconds": ready_seconds(environment, folder / "data")}
+
+        found = await alternate(given.rounds, {_COMMANDS: commands, _STARTS: start})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    return [
+        Measurement(_COMMANDS, found[_COMMANDS], (Goal("import_ms", "ms beyond the interpreter's", at_most=150.0),)),
+        Measurement(_STARTS, found[_STARTS], (Goal("ready_seconds", "s", at_most=2.0),)),
+        Measurement("dev to /readyz, initdb included", [initialising]),
+        Measurement("dev to /readyz, initdb included, nothing compiled before", [compiling]),
+    ]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="How long it takes to start.")
-    parser.add_argument("--rounds", type=int, default=5)
-    main(parser.parse_args().rounds)
+ROW = Row("start", "S11 start", "import of the CLI, and dev from cold to /readyz", _arguments, _run)
