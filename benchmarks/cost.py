@@ -11,7 +11,6 @@ from functools import partial
 import psycopg
 
 from benchmarks.drain import drain
-from benchmarks.limits import limits_of
 from benchmarks.measured import Goal, Measurement
 from benchmarks.recurring import schedules_at
 from benchmarks.row import Figures, Row, alternate, repeat
@@ -61,14 +60,10 @@ async def _run(given: Namespace) -> list[Measurement]:
             recurring: partial(drain, on, given.jobs, expressions=schedules_at),
             fresh: partial(_after_checkpoint, on, given.jobs),
         }
-        limits = await limits_of(on)
         measured = await alternate(given.rounds, cases)
         resting = await repeat(1, nothing, partial(idle, on, given.idle_seconds))
     goals = {one_off: _GOALS, recurring: _GOALS}
-    drains = [
-        Measurement(label, [{**figures, **limits} for figures in rounds], goals.get(label, ()))
-        for label, rounds in measured.items()
-    ]
+    drains = [Measurement(label, rounds, goals.get(label, ())) for label, rounds in measured.items()]
     return [*drains, Measurement(nothing, resting)]
 
 

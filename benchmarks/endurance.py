@@ -56,9 +56,7 @@ async def _endure(on: Stage, given: Namespace, phases: Sequence[Phase]) -> list[
     if time.time() > begin - 1:
         raise RuntimeError("making the jobs took too long")
     looks: list[Figures] = []
-    used: dict[str, Figures] = {}
     for phase in phases:
-        before = await on.usage()
         async with AsyncExitStack() as stack:
             if phase.idle_transaction:
                 await stack.enter_async_context(_idle_transaction(on.dsn))
@@ -66,15 +64,13 @@ async def _endure(on: Stage, given: Namespace, phases: Sequence[Phase]) -> list[
                 await asyncio.sleep(begin + (len(looks) + 1) * minute - time.time())
                 looks.append(await _look(on))
                 print(f"  minute {len(looks)}, {phase.label}: {Measurement('', looks[-1:]).line()}", flush=True)
-        seconds = max(phase.minutes * minute, 1)
-        used[phase.label] = (await on.usage()).figures_since(before, given.rate * seconds, seconds)
     end = begin + len(looks) * minute
     await wait_until_drained(on.dsn, end - 0.001)
     await on.sink.count()
     minutes = by_minute(read(on.sink.file), begin, len(looks), seconds=minute, expected=given.rate * minute)
     for number, (figures, faults) in enumerate(minutes):
         print(f"  minute {number + 1}: {Measurement('', [figures | faults.figures()]).line()}", flush=True)
-    return _measurements(phases, looks, minutes, used)
+    return _measurements(phases, looks, minutes)
 
 
 async def _look(on: Stage) -> Figures:
@@ -119,10 +115,7 @@ def by_minute(
 
 
 def _measurements(
-    phases: Sequence[Phase],
-    looks: Sequence[Figures],
-    minutes: Sequence[tuple[Mapping[str, float], Faults]],
-    used: Mapping[str, Figures],
+    phases: Sequence[Phase], looks: Sequence[Figures], minutes: Sequence[tuple[Mapping[str, float], Faults]]
 ) -> list[Measurement]:
     """Hold each phase against the first minute (lateness) and the second (memory and tables, which the first fills)."""
     first_p99, second = minutes[0][0]["p99_ms"], looks[min(1, len(looks) - 1)]
@@ -143,7 +136,6 @@ def _measurements(
             "nodes_growth": last["nodes_mib"] / second["nodes_mib"],
             "runs_growth": _of_runs(last) / _of_runs(second),
             **last,
-            **used[phase.label],
             **faults.figures(),
         }
         names = dict.fromkeys(name for minute in own for name in (*minutes[minute][0], *looks[minute]))

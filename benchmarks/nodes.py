@@ -11,7 +11,6 @@ from pathlib import Path
 
 from benchmarks import counting
 from benchmarks.drain import drain
-from benchmarks.limits import limits_of
 from benchmarks.measured import Goal, Measurement
 from benchmarks.row import Figures, Row, alternate
 from benchmarks.stage import stage
@@ -30,7 +29,7 @@ async def _measure(nodes: int, jobs: int) -> Figures:
         async with stage(
             workers=nodes, module="benchmarks.counting", postgres={"max_connections": "120"}, **environment
         ) as on:
-            figures = {**await drain(on, jobs), **await limits_of(on)}
+            figures = await drain(on, jobs)
         claims, empty, contended = counting.read(Path(folder))
     shares = {"empty_share": empty / max(claims, 1), "contended_share": contended / max(claims, 1)}
     return {**figures, "claims": claims, **shares}

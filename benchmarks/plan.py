@@ -21,6 +21,7 @@ SHORT = {
     "cost": "cost --jobs 10000 --rounds 1 --idle-seconds 5",
     "endurance": "endurance --rate 500 --minutes 2 --idle-minutes 1 --after-minutes 0 --minute-seconds 15",
     "nodes": "nodes --jobs 10000 --rounds 1",
+    "reads": "reads --scale 0.01 --requests 20",
     "start": "start --rounds 2",
 }
 FULL = {
@@ -41,6 +42,7 @@ FULL = {
     "cost": "cost",
     "endurance": "endurance --minutes 30 --idle-minutes 10",
     "nodes": "nodes --jobs 50000",
+    "reads": "reads",
     "start": "start",
     "peers-drain-20000": "peers --workload drain --against graphile-worker,pg-boss,pgqueuer,procrastinate",
     "peers-drain-200000": "peers --workload drain --jobs 200000 --rounds 3",

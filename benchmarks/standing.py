@@ -11,7 +11,6 @@ from functools import partial
 
 from benchmarks.bulk import put_to_sleep
 from benchmarks.drain import drain
-from benchmarks.limits import limits_of
 from benchmarks.measured import Goal, Measurement
 from benchmarks.punctuality import punctuality
 from benchmarks.row import Figures, Row, alternate
@@ -64,12 +63,11 @@ async def _run(given: Namespace) -> list[Measurement]:
         measured = await alternate(
             given.rounds, {names[count]: partial(_measure, on, given) for count, on in stages.items()}
         )
-        limits = await limits_of(stages[min(given.sleeping)])
     fewest = measured[names[min(given.sleeping)]]
     return [
         Measurement(
             names[count],
-            [{**figures, **limits} for figures in with_ratios(measured[names[count]], fewest)],
+            with_ratios(measured[names[count]], fewest),
             _RATIO if count == max(given.sleeping) else (),
         )
         for count in given.sleeping
