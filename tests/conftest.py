@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from countwheel.store.database import Database
 from countwheel.store.sealing import Sealer
 from countwheel.testing import WebhookReceiver
 from harness import SECRET_KEY, Node, fresh_database, running_node
+from pooler import WANTED, in_between
 from simulator.prepare import prepare
 
 # Deadlines would measure the machine; the examples are many enough to find what is to be found in seconds.
@@ -112,7 +113,8 @@ def cluster() -> Iterator[EmbeddedPostgres]:
     postgres = EmbeddedPostgres(data_dir, SystemClock(), progress=lambda _: None, settings=settings)
     try:
         asyncio.run(_prepare(postgres))
-        yield postgres
+        with in_between(postgres.dsn) if WANTED else nullcontext():
+            yield postgres
     finally:
         asyncio.run(postgres.stop())
         shutil.rmtree(data_dir, ignore_errors=True)

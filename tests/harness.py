@@ -272,6 +272,11 @@ async def dev_server(data_dir: Path, *arguments: str, **environment: str) -> Asy
         await server.stop()
 
 
+def database_of(dsn: str) -> dict[str, str]:
+    """Return the settings that lead a node to a database."""
+    return {"COUNTWHEEL_DATABASE_URL": dsn}
+
+
 class ServeNode:
     """`countwheel serve` in a process of its own: one node of several on a database."""
 
@@ -279,14 +284,17 @@ class ServeNode:
         self._arguments = arguments
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {
-            "COUNTWHEEL_PORT": str(self.port),
-            "COUNTWHEEL_DATABASE_URL": dsn,
-            "COUNTWHEEL_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
-            "COUNTWHEEL_ALLOWED_NETWORKS": ",".join(map(str, LOOPBACK)),
-            "COUNTWHEEL_ALLOW_HTTP_TARGETS": "true",
-            "COUNTWHEEL_LEASE_SECONDS": "3",
-        } | environment
+        self._environment = (
+            {
+                "COUNTWHEEL_PORT": str(self.port),
+                "COUNTWHEEL_SECRET_KEY": base64.b64encode(SECRET_KEY).decode(),
+                "COUNTWHEEL_ALLOWED_NETWORKS": ",".join(map(str, LOOPBACK)),
+                "COUNTWHEEL_ALLOW_HTTP_TARGETS": "true",
+                "COUNTWHEEL_LEASE_SECONDS": "3",
+            }
+            | database_of(dsn)
+            | environment
+        )
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:

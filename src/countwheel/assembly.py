@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from countwheel import __version__
 from countwheel.api.app import build_app
@@ -29,7 +29,6 @@ from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import Settings
 from countwheel.delivery.guard import Guard, Hosts
 from countwheel.delivery.sender import HttpSender, Sender
-from countwheel.engine.alarm import kernel_alarm
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
@@ -45,14 +44,18 @@ _API_CONNECTIONS = 4
 
 
 @asynccontextmanager
-async def database_at(dsn: str, name: str, connections: int) -> AsyncIterator[Database]:
+async def database_at(dsn: str, name: str, connections: int, *, behind_pooler: bool = False) -> AsyncIterator[Database]:
     """Lend a database until the block ends."""
-    database = Database(dsn, name=name, size=connections)
+    database = Database(dsn, name=name, size=connections, behind_pooler=behind_pooler)
     await database.open()
     try:
         yield database
     finally:
         await database.close()
+
+
+def _beside(database: Database, name: str, connections: int) -> AbstractAsyncContextManager[Database]:
+    return database_at(database.dsn, name, connections, behind_pooler=database.behind_pooler)
 
 
 @asynccontextmanager
@@ -85,7 +88,7 @@ async def server(
     verifier = TokenVerifier(settings.issuer_url, settings.audience, keys, database_clock)
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
     async with (
-        database_at(database.dsn, "api", _API_CONNECTIONS) as api_database,
+        _beside(database, "api", _API_CONNECTIONS) as api_database,
         Federation(issuers if "api" in roles else (), database_clock) as federation,
         kept_fresh(keys, api_database, sealer, database_clock),
     ):
@@ -178,7 +181,6 @@ def _engine_parts(
             audit_log_retention_days=settings.audit_log_retention_days,
             owns_database=owns_database,
         ),
-        make_alarm=kernel_alarm,
         identity=Identity(
             host=socket.gethostname(),
             pid=os.getpid(),

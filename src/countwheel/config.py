@@ -35,6 +35,8 @@ class Settings:
     port: int = 8080
     data_dir: Path = Path("./.countwheel")
     database_url: str = field(default="", repr=False)
+    database_pooler: str = ""
+    """`transaction` where COUNTWHEEL_DATABASE_URL leads to a pooler that lends sessions a transaction at a time."""
     public_url: str = ""
     """The issuer of our tokens; by default where this server is reached."""
     tls_cert_file: Path | None = None
@@ -81,6 +83,11 @@ class Settings:
     """A listening socket that was inherited: how the workers of `serve --workers` share their port."""
     unknown: tuple[str, ...] = field(default=())
     """Names that looked like settings and are none: a mistyped setting must not be silent."""
+
+    @property
+    def is_behind_pooler(self) -> bool:
+        """Whether the database is reached through a pooler that lends sessions a transaction at a time."""
+        return bool(self.database_url) and self.database_pooler == "transaction"
 
     @property
     def url(self) -> str:
@@ -174,7 +181,11 @@ _SECONDS = {
 }
 _PATHS = {"config", "data_dir", "issuers_file", "pg_bin", _SECRET_KEY_FILE, "tls_cert_file", "tls_key_file"}
 _SWITCHES = {"allow_http_targets", "require_idempotency_key"}
-_CHOICES = {"log_format": ("text", "json"), "log_level": ("debug", "info", "warning", "error")}
+_CHOICES = {
+    "log_format": ("text", "json"),
+    "log_level": ("debug", "info", "warning", "error"),
+    "database_pooler": ("", "transaction"),
+}
 
 
 def _whole_number(variable: str, text: str, low: int, high: int) -> int:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -38,7 +39,7 @@ from countwheel.logs import configure_logging
 from countwheel.own_postgres import own_postgres
 from countwheel.port import CannotListenError, allow_open_files, listen, server_tls
 from countwheel.reports import AuditReport, DoctorReport
-from countwheel.store import audit, clients, migrate, resealing
+from countwheel.store import audit, clients, migrate, resealing, session
 from countwheel.store.audit import Question
 from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.store.sealing import KEY_BYTES, Sealer, WrongSecretKeyError
@@ -166,9 +167,10 @@ async def _serve(settings: Settings, roles: Sequence[str], workers: int) -> int:
     listener = listen(settings)
     stop = _stop_signal()
     with contextlib.closing(listener):
-        async with database_at(settings.database_url, "engine", settings.database_connections) as database:
+        async with _database_at_url(settings, "engine", settings.database_connections) as database:
             await _require_current_schema(database)
             if not settings.listener_fd:  # a worker's supervisor has said it
+                await _say_what_sessions_lack(database)
                 await _say_how_to_begin(database)
             if workers == 1:
                 await _serve_here(settings, database, listener, stop, tls=tls, roles=roles)
@@ -233,10 +235,18 @@ async def _say_how_to_begin(database: Database) -> None:
             _log.warning("nobody can come in yet: make the first admin with `countwheel admin bootstrap`")
 
 
+async def _say_what_sessions_lack(database: Database) -> None:
+    if not database.behind_pooler:
+        return
+    async with database.connection() as connection:
+        for name, value in (await session.find_others(connection)).items():
+            _log.warning("the pooler's session is set otherwise: `countwheel db migrate`", setting=name, value=value)
+
+
 async def _bootstrap(settings: Settings, *, force: bool) -> int:
     chance, now = SystemChance(), SystemClock().now()
     sealer = _sealer(settings, _required_key(settings))
-    async with database_at(_required_url(settings), "admin", 1) as database:
+    async with _database_at_url(settings, "admin", 1) as database:
         await _require_current_schema(database)
         try:
             client_id, secret = await bootstrap.create_admin(database, sealer, chance, now, beside_others=force)
@@ -254,7 +264,7 @@ async def _audit(
     report: AuditReport,
 ) -> int:
     dsn = settings.database_url or dsn_of_running(settings.data_dir.absolute())
-    async with database_at(dsn, "audit", 1) as database:
+    async with database_at(dsn, "audit", 1, behind_pooler=settings.is_behind_pooler) as database:
         await _require_current_schema(database)
         async with database.transaction() as connection:
             now = await audit.begin(connection)
@@ -275,8 +285,10 @@ async def _doctor(settings: Settings, report: DoctorReport) -> int:
 
 
 async def _migrate(settings: Settings) -> int:
-    async with database_at(_required_url(settings), "db", 1) as database, database.connection() as connection:
+    async with _database_at_url(settings, "db", 1) as database, database.connection() as connection:
         applied = await migrate.apply_migrations(connection)
+        if settings.is_behind_pooler:
+            await session.keep_with_role(connection)
     for step in applied:
         print(f"applied {step.name}")  # noqa: T201 (the command's output)
     if not applied:
@@ -285,7 +297,7 @@ async def _migrate(settings: Settings) -> int:
 
 
 async def _status(settings: Settings) -> int:
-    async with database_at(_required_url(settings), "db", 1) as database, database.connection() as connection:
+    async with _database_at_url(settings, "db", 1) as database, database.connection() as connection:
         status = await migrate.read_status(connection)
     for step in migrate.known_migrations():
         mark = "missing" if step.version in status.missing else "applied"
@@ -297,7 +309,7 @@ async def _status(settings: Settings) -> int:
 
 async def _reseal(settings: Settings) -> int:
     sealer = _sealer(settings, _required_key(settings))
-    async with database_at(_required_url(settings), "admin", 2) as database:
+    async with _database_at_url(settings, "admin", 2) as database:
         await _require_current_schema(database)
         seen, changed = await resealing.reseal(database, sealer)
     print(f"{changed} of {seen} secrets were sealed anew: all are under COUNTWHEEL_SECRET_KEY now")  # noqa: T201
@@ -321,6 +333,10 @@ def _required_url(settings: Settings) -> str:
     if not settings.database_url:
         raise CannotStartError("COUNTWHEEL_DATABASE_URL is not set: give a PostgreSQL URL")
     return settings.database_url
+
+
+def _database_at_url(settings: Settings, name: str, connections: int) -> AbstractAsyncContextManager[Database]:
+    return database_at(_required_url(settings), name, connections, behind_pooler=settings.is_behind_pooler)
 
 
 async def _dev_client(settings: Settings, database: Database, sealer: Sealer, data_dir: Path) -> Credentials:

@@ -1,6 +1,6 @@
 """What of the database is unsafe: pure, on what was seen of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from countwheel.auth.keys import ROTATE_AFTER
@@ -38,6 +38,15 @@ def judge_durability(warnings: Sequence[DatabaseWarning]) -> Iterator[Finding]:
         yield (doubtful if warning.code in _WARNINGS_ONLY else unsafe)(warning.code, seen, why, remedy)
     if not warnings:
         yield good("durability", "what is acknowledged is on disk")
+
+
+def judge_pooled(others: Mapping[str, str]) -> Finding:
+    """Tell whether the sessions that a pooler lends are set as ours are to be. `others` are those that are not."""
+    if not others:
+        return good("session-settings", "the pooler's sessions are set as ours are")
+    seen = ", ".join(f"{name} is {value}" for name, value in sorted(others.items()))
+    why = "a statement may hang for ever, or a batch be looked for in the whole of a table"
+    return doubtful("session-settings", seen, why, "run `countwheel db migrate`, then let the pooler connect anew")
 
 
 def judge_schema(missing: Sequence[int]) -> Finding:

@@ -10,7 +10,7 @@ from countwheel.auth.settings_table import TrustFileError
 from countwheel.auth.trust_file import read_issuers
 from countwheel.clock import Clock
 from countwheel.config import Settings
-from countwheel.doctor.database import judge_deployment, judge_durability, judge_schema, judge_session
+from countwheel.doctor.database import judge_deployment, judge_durability, judge_pooled, judge_schema, judge_session
 from countwheel.doctor.finding import Finding, doubtful, good, unsafe
 from countwheel.doctor.settings import (
     CertificateSeen,
@@ -25,6 +25,7 @@ from countwheel.doctor.settings import (
 )
 from countwheel.store import durability, inspection, migrate
 from countwheel.store.database import Connection, Database, DatabaseUnavailableError
+from countwheel.store.session import find_others
 
 _KEPT_IN_DEVELOPMENT = ("secret.key", "client.json", "postgres.password")
 
@@ -43,7 +44,9 @@ async def examine(settings: Settings, dsn: str, clock: Clock, *, default_sslmode
     found += judge_files(_look_at_files(settings, development=development))
     found += _of_issuers(settings, development=development)
     found += _of_certificate(settings, clock.now())
-    return found + await _of_database(dsn, clock, default_sslmode, development=development)
+    return found + await _of_database(
+        dsn, clock, default_sslmode, development=development, behind_pooler=settings.is_behind_pooler
+    )
 
 
 def _look_at_files(settings: Settings, *, development: bool) -> Iterator[FileSeen]:
@@ -81,19 +84,23 @@ def _of_certificate(settings: Settings, now: datetime) -> list[Finding]:
     return [judge_certificate(seen, now)]
 
 
-async def _of_database(dsn: str, clock: Clock, default_sslmode: str, *, development: bool) -> list[Finding]:
+async def _of_database(
+    dsn: str, clock: Clock, default_sslmode: str, *, development: bool, behind_pooler: bool
+) -> list[Finding]:
     target = inspection.read_target(dsn)
     if target is None:
         why = "no node starts with it"
         remedy = "give postgresql://USER@HOST/DATABASE, with every special character of a password %-encoded"
         return [unsafe("database-url", "COUNTWHEEL_DATABASE_URL cannot be read", why, remedy)]
     found = [judge_address(DatabaseAddress(target.is_remote, target.sslmode or default_sslmode))]
-    database = Database(dsn, name="doctor", size=1)
+    database = Database(dsn, name="doctor", size=1, behind_pooler=behind_pooler)
     await database.open()
     try:
         async with database.connection() as connection:
             found.append(good("database-reachable", "it answers"))
             found += await _of_connection(connection, clock, development=development)
+            if behind_pooler:
+                found.append(judge_pooled(await find_others(connection)))
     except DatabaseUnavailableError as error:
         why = "nothing can be scheduled, and nothing else of it could be looked at"
         found.append(unsafe("database-reachable", str(error), why, "start it, or correct COUNTWHEEL_DATABASE_URL"))

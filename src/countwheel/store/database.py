@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, and what can go wrong with them, said in our words."""
 
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,14 +11,18 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
-SESSION_OPTIONS = (
+SESSION_SETTINGS: Mapping[str, str] = {
     # No statement of ours may hang for ever.
-    "-c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s -c timezone=UTC "
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+    "timezone": "UTC",
     # What is hot is in memory or on a solid state disk, where a page that an index names costs what the next of a scan
     # does. With the default of 4, a batch that is finished on a table without statistics is looked for in all of it.
-    "-c random_page_cost=1.1"
-)
-"""What every session of ours is set to."""
+    "random_page_cost": "1.1",
+}
+"""What every session of ours is set to, as `SHOW` tells it."""
+SESSION_OPTIONS = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
 
 
 class DatabaseUnavailableError(Exception):
@@ -37,13 +41,17 @@ class RefusedRowError(Exception):
 class Database:
     """A pool of connections. Every connection is in autocommit: a transaction is always asked for by name."""
 
-    def __init__(self, dsn: str, *, name: str, size: int = 4, wait_seconds: float = 5.0) -> None:
+    def __init__(
+        self, dsn: str, *, name: str, size: int = 4, wait_seconds: float = 5.0, behind_pooler: bool = False
+    ) -> None:
         """Describe the pool; `open` makes it.
 
         `dsn` is a libpq connection string (several hosts allowed), `name` shows in pg_stat_activity, `size` is the
-        number of connections, `wait_seconds` how long a caller waits for one.
+        number of connections, `wait_seconds` how long a caller waits for one. `behind_pooler`: a pooler is at the other
+        end, which lends a session for one transaction. Nothing is kept in it then: no prepared statement, no setting.
         """
         self.dsn = dsn
+        self.behind_pooler = behind_pooler
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             min_size=1,
@@ -56,13 +64,13 @@ class Database:
             kwargs={
                 "autocommit": True,
                 "application_name": f"countwheel {name}",
-                "prepare_threshold": 2,
+                "prepare_threshold": None if behind_pooler else 2,
                 # A dead server is noticed by the kernel.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
-                "options": SESSION_OPTIONS,
-            },
+            }
+            | ({} if behind_pooler else {"options": SESSION_OPTIONS}),
         )
 
     async def open(self) -> None:

@@ -13,3 +13,7 @@ SELECT
     (SELECT max(created_at) FROM issuer_keys),
     (SELECT count(*) FROM clients WHERE revoked_at IS NULL AND name = 'development'),
     EXISTS (SELECT FROM clients WHERE revoked_at IS NULL AND 'admin' = ANY(scopes));
+
+-- name: session_settings
+-- What this session is set to. (`current_setting` tells it in the units that it was set in, as far as they are whole.)
+SELECT lower(name), current_setting(name) FROM pg_settings WHERE lower(name) = ANY(%(names)s::text[]);
