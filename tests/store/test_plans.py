@@ -304,7 +304,11 @@ def of_the_ledger(scans: list[Scan]) -> list[Scan]:
 
 def test_a_page_of_dead_letters_reads_no_more_than_itself(ledger: psycopg.Connection) -> None:
     """By the index of what did not succeed, newest first, with one entry of each partition beside: 25,000 are there."""
-    before = {"before": ENDED["finished_before"], "before_id": UUID(int=(1 << 128) - 1)}
+    before = {
+        "before": ENDED["finished_before"],
+        "before_id": UUID(int=(1 << 128) - 1),
+        "since": ENDED["finished_after"],
+    }
     scans = of_the_ledger(custom_plan(ledger, query("list_ended"), ENDED | before))
     assert all("status" in (scan.index or "") and "Index" in scan.kind for scan in scans), scans
     assert sum(scan.rows_visited for scan in scans) <= 51 + 2 * 20

@@ -28,10 +28,16 @@ def page_answer(
     rows: Sequence[_Row],
     view: Callable[[_Row], dict[str, Any]],
     key: Callable[[_Row], UUID | str],
+    *,
+    stopped_at: UUID | str | None = None,
 ) -> Response:
-    """Return one page. `rows` holds one row more than the page where there is a next one."""
+    """Return one page. `rows` holds one row more than the page where there is a next one.
+
+    `stopped_at` is where a listing that ran out of time is to go on.
+    """
     shown = rows[: page.size]
-    token = page.token_after(str(key(shown[-1]))) if len(rows) > page.size else ""
+    goes_on = key(shown[-1]) if len(rows) > page.size else stopped_at
+    token = "" if goes_on is None else page.token_after(str(goes_on))
     content = {"items": [view(row) for row in shown], "next_page_token": token}
     return json_answer(content, 200, next_link(request, token))
 

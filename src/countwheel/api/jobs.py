@@ -93,7 +93,7 @@ async def find_warnings(api: ApiParts, job: NewJob) -> list[str]:
 
 
 async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Response:
-    """`GET /v1/jobs`: newest first."""
+    """`GET /v1/jobs`: newest first. A page may be shorter than asked for, or empty, and still lead on."""
     parameters = Parameters(
         request,
         "status", "target", "label", "name", "q", "created_after", "created_before", "show_deleted", "page_size",
@@ -111,8 +111,15 @@ async def list_jobs(api: ApiParts, request: Request, principal: Principal) -> Re
     )
     page = parameters.page()
     async with api.database.connection() as connection:
-        rows = await jobs.find_page(connection, principal.tenant_id, narrow, before=page.before, limit=page.size + 1)
-    return page_answer(request, page, rows, views.stored_job, lambda row: row.job_id)
+        found = await jobs.find_page(
+            connection,
+            principal.tenant_id,
+            narrow,
+            before=page.before,
+            limit=page.size + 1,
+            monotonic=api.clock.monotonic,
+        )
+    return page_answer(request, page, found.jobs, views.stored_job, lambda row: row.job_id, stopped_at=found.stopped_at)
 
 
 async def read_job(api: ApiParts, request: Request, principal: Principal) -> Response:

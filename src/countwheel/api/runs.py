@@ -26,7 +26,7 @@ DELETED = "DELETE"
 
 
 async def list_runs(api: ApiParts, request: Request, principal: Principal) -> Response:
-    """`GET /v1/jobs/{jobId}/run/`: latest occurrence first, live and ended side by side."""
+    """`GET /v1/jobs/{jobId}/run/`: latest occurrence first, live and ended. A page may be short and yet lead on."""
     job_id = path_uuid(request, "jobId")
     parameters = Parameters(
         request, "status", "scheduled_after", "scheduled_before", "show_deleted", "page_size", "page_token"
@@ -41,10 +41,16 @@ async def list_runs(api: ApiParts, request: Request, principal: Principal) -> Re
     async with api.database.connection() as connection:
         if await jobs.find(connection, principal.tenant_id, job_id) is None:
             raise not_found("job")
-        rows = await ledger.find_page(
-            connection, principal.tenant_id, job_id, narrow, before=page.before, limit=page.size + 1
+        found = await ledger.find_page(
+            connection,
+            principal.tenant_id,
+            job_id,
+            narrow,
+            before=page.before,
+            limit=page.size + 1,
+            monotonic=api.clock.monotonic,
         )
-    return page_answer(request, page, rows, views.run, lambda row: row.run_id)
+    return page_answer(request, page, found.runs, views.run, lambda row: row.run_id, stopped_at=found.stopped_at)
 
 
 async def read_run(api: ApiParts, request: Request, principal: Principal) -> Response:

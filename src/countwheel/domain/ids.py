@@ -14,6 +14,9 @@ from countwheel.domain.run import Trigger
 BUCKETS = 8
 """How many parts the due index is split into; a power of two, fixed by a CHECK constraint on `runs`."""
 
+LAST_ID = UUID(int=(1 << 128) - 1)
+"""The greatest that there is."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)

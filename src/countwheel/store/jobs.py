@@ -1,7 +1,7 @@
 """Jobs: created with their first run and their idempotency key in one transaction, read, listed, deleted."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from countwheel.store.audit_log import Entry, columns_of_entries
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
+from countwheel.store.walking import Walk
 
 
 class NewJob(NamedTuple):
@@ -81,6 +82,14 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, and where the walk stopped, if it ran out of time: what comes after that job was not looked at."""
+
+    jobs: list[JobRow]
+    stopped_at: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobFilter:
     """What a listing is narrowed to; None means anything."""
 
@@ -121,6 +130,9 @@ class UnarmedJob:
     runs_begun: int
     last: datetime
 
+
+_FIRST_ROWS = 1_000
+"""How many jobs a listing looks at first: in less than a millisecond."""
 
 _COLUMNS = (
     *(
@@ -202,12 +214,32 @@ async def find(connection: Connection, tenant_id: UUID, job_id: UUID) -> JobRow 
 
 
 async def find_page(
-    connection: Connection, tenant_id: UUID, narrow: JobFilter, *, before: UUID | None, limit: int
-) -> list[JobRow]:
-    """Return up to `limit` jobs of a tenant, newest first, older than `before`."""
-    cursor = connection.cursor(row_factory=args_row(JobRow))
-    await cursor.execute(query("list_jobs"), narrow.parameters(tenant_id) | {"before": before, "limit": limit})
-    return await cursor.fetchall()
+    connection: Connection,
+    tenant_id: UUID,
+    narrow: JobFilter,
+    *,
+    before: UUID | None,
+    limit: int,
+    monotonic: Callable[[], float],
+) -> JobPage:
+    """Return up to `limit` jobs of a tenant, newest first, older than `before`. `monotonic` tells how long it takes."""
+    asked = narrow.parameters(tenant_id)
+    walk, rows, found = Walk(monotonic), _FIRST_ROWS, list[JobRow]()
+    while True:
+        walk.begin_step()
+        cursor = await connection.cursor().execute(
+            query("list_jobs"),
+            asked | {"before": before, "limit": limit - len(found), "rows": rows},
+            prepare=False,  # planned for what is asked, not once for all
+        )
+        step = await cursor.fetchall()
+        found += [JobRow(*row[:-1]) for row in step if row[0] is not None]
+        before = step[0][-1]
+        if len(found) >= limit or before is None:
+            return JobPage(found, None)
+        if (growth := walk.growth()) is None:
+            return JobPage(found, before)
+        rows *= growth
 
 
 async def count_matching(

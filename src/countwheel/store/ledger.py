@@ -1,13 +1,22 @@
 """Runs as people read them: live ones and the ledger of ended ones, side by side."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import args_row
 
+from countwheel.domain import ids
+from countwheel.domain.run import RunStatus
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
+from countwheel.store.walking import Walk
+
+_ALWAYS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+"""When an occurrence can be."""
+_FIRST_ROWS = 1_000
+"""How many runs of a job a listing looks at first: a millisecond's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,14 @@ class RunFilter:
     show_deleted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Runs, and where the walk stopped, if it ran out of time: what comes after that run was not looked at."""
+
+    runs: list[RunRow]
+    stopped_at: UUID | None
+
+
 async def find(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> RunRow | None:
     """Return a run of a tenant's job, or None."""
     cursor = connection.cursor(row_factory=args_row(RunRow))
@@ -89,23 +106,36 @@ async def find_page(
     *,
     before: UUID | None,
     limit: int,
-) -> list[RunRow]:
-    """Return up to `limit` runs of a job, latest occurrence first, earlier than `before`."""
-    cursor = connection.cursor(row_factory=args_row(RunRow))
-    await cursor.execute(
-        query("list_runs"),
-        {
-            "tenant_id": tenant_id,
-            "job_id": job_id,
-            "before": before,
-            "limit": limit,
-            "status": narrow.status,
-            "scheduled_after": narrow.scheduled_after,
-            "scheduled_before": narrow.scheduled_before,
-            "show_deleted": narrow.show_deleted,
-        },
-    )
-    return await cursor.fetchall()
+    monotonic: Callable[[], float],
+) -> RunPage:
+    """Return up to `limit` runs of a tenant's job, latest occurrence first, earlier than `before`."""
+    after, until = narrow.scheduled_after or _ALWAYS[0], narrow.scheduled_before or _ALWAYS[1]
+    asked = {
+        "tenant_id": tenant_id,
+        "job_id": job_id,
+        "statuses": list(RunStatus) if narrow.status is None else [narrow.status],
+        "scheduled_after": after,
+        "scheduled_before": until,
+        "show_deleted": narrow.show_deleted,
+        # A run's id begins with the milliseconds of its instant.
+        "least": ids.first_run_id(after),
+    }
+    before = min(before or ids.LAST_ID, ids.first_run_id(until + timedelta(milliseconds=1)))
+    walk, rows, found = Walk(monotonic), _FIRST_ROWS, list[RunRow]()
+    while True:
+        walk.begin_step()
+        step = await (
+            await connection.cursor().execute(
+                query("list_runs"), asked | {"before": before, "limit": limit - len(found), "rows": rows}
+            )
+        ).fetchall()
+        found += [RunRow(*row[:-1]) for row in step if row[0] is not None]
+        before = step[0][-1]
+        if len(found) >= limit or before is None:
+            return RunPage(found, None)
+        if (growth := walk.growth()) is None:
+            return RunPage(found, before)
+        rows *= growth
 
 
 async def find_attempts(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> list[AttemptRow]:

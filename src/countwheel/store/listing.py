@@ -1,33 +1,43 @@
 """Runs of all jobs of a tenant, live and ended, latest first: by when they ended, or are due.
 
 What did not succeed is listed by an index. What did is the hot path, and has none (decision 0020): such a listing walks
-back through the ledger span by span, as far as its time allows.
+back through the ledger span by span. Whatever is asked, a page takes as long as a page may (decision 0028): what it has
+not looked at by then is left to the next one.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncCursor
 
+from countwheel.domain import ids
 from countwheel.domain.run import ENDED, LIVE, RunStatus
 from countwheel.store.database import Connection
 from countwheel.store.ledger import RunRow
-from countwheel.store.partitions import first_day
+from countwheel.store.partitions import ledger_days
 from countwheel.store.queries import query
+from countwheel.store.walking import Walk
 
 ENDLESS = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC))
-FIRST_ID, LAST_ID = UUID(int=0), UUID(int=(1 << 128) - 1)
+FIRST_ID = UUID(int=0)
+_IN_LINE, _HELD = {RunStatus.SCHEDULED, RunStatus.RETRYING}, {RunStatus.CLAIMED, RunStatus.RUNNING}
+"""Live statuses of runs that nobody holds, and that somebody does (`held_when_claimed` of `runs`)."""
 
-_FIRST_SPAN = timedelta(minutes=1)
-_GROWTH = 8
-_QUICK_SECONDS = 0.1
-"""A span that is read faster than this is followed by a longer one."""
-_WALK_SECONDS = 2.0
-"""How long a listing walks before it says where to go on."""
+_FIRST_ROWS, _FIRST_ENDED_ROWS = 1_000, 2_000
+"""How many live runs are looked at first, and about how many ended ones: a millisecond's."""
+_SHARE_OF_FAILURES = 20
+"""The first span of what did not succeed has so many times as many: only that is read."""
+_SHORTEST_SPAN = timedelta(milliseconds=10)
+"""No span is shorter, however many runs ended in it."""
+_PATIENCE_SECONDS = 0.012
+"""A span that takes longer has more runs than its day has on average: a shorter one is
+read instead."""
+_SHRINK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class Before:
     """Where a page begins: with what ended, or is due, before this moment; at the moment, with lower ids."""
 
     moment: datetime = ENDLESS[1]
-    run_id: UUID = LAST_ID
+    run_id: UUID = ids.LAST_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +100,27 @@ async def find_page(
     monotonic: Callable[[], float],
 ) -> ListedPage:
     """Return a page of a tenant's runs. `monotonic` tells how long a walk has taken, in seconds."""
+    walk, found, stops = Walk(monotonic), list[Listed](), list[Before]()
     asked = ended_parameters(tenant_id, narrow) | {"limit": limit}
-    found: list[Listed] = []
-    stopped_at: Before | None = None
     if (live := statuses & LIVE) and not narrow.excludes_live:
-        found += await _fetch(connection, "list_live", asked | {"statuses": sorted(live)} | _keys(before))
-    ended = sorted(statuses & ENDED)
-    if RunStatus.SUCCEEDED in ended:
-        walked, stopped_at = await _walk(connection, asked | {"statuses": ended}, before, limit, monotonic)
-        found += walked
-    elif ended:
-        found += await _fetch(connection, "list_ended", asked | {"statuses": ended} | _keys(before))
+        found, stops = await _live(connection, asked | {"statuses": sorted(live)}, before, walk)
+    ended = statuses & ENDED
+    if narrow.fingerprint or narrow.error_class:  # a failure's
+        ended -= {RunStatus.SUCCEEDED}
+    if ended:
+        # What ended before the page's last live run is due has its place on a later page.
+        last = max([*stops, *(listed.place for listed in found[limit - 1 : limit])], key=_key, default=None)
+        floor = max(asked["finished_after"], ENDLESS[0] if last is None else last.moment)
+        walked, stopped_at = await _ended(connection, asked | {"statuses": sorted(ended)}, before, floor, walk)
+        found, stops = found + walked, stops + ([stopped_at] if stopped_at else [])
     # What ended between the two looks is seen by both: it has ended.
     found = list({(listed.row.job_id, listed.row.run_id): listed for listed in found}.values())
     found.sort(key=lambda listed: _key(listed.place), reverse=True)
-    if stopped_at is not None:  # what is listed by an earlier moment has its place after what was not looked at
-        found = [listed for listed in found if _key(listed.place) >= _key(stopped_at)]
-    return ListedPage(found[:limit], stopped_at)
+    if not stops:
+        return ListedPage(found[:limit], None)
+    # What is listed by an earlier moment has its place after what was not looked at.
+    stop = max(stops, key=_key)
+    return ListedPage([listed for listed in found if _key(listed.place) >= _key(stop)][:limit], stop)
 
 
 def ended_parameters(tenant_id: UUID, narrow: EndedFilter) -> dict[str, Any]:
@@ -125,28 +139,74 @@ def ended_parameters(tenant_id: UUID, narrow: EndedFilter) -> dict[str, Any]:
     }
 
 
-async def _walk(
-    connection: Connection, asked: dict[str, Any], before: Before, limit: int, monotonic: Callable[[], float]
+async def _live(
+    connection: Connection, asked: dict[str, Any], before: Before, walk: Walk
+) -> tuple[list[Listed], list[Before]]:
+    """Return live runs, latest due first, and where the walks through them stopped that ran out of time."""
+    found, stops = list[Listed](), list[Before]()
+    if not _HELD.isdisjoint(asked["statuses"]):
+        found += await _fetch(connection, "list_held", asked | _keys(before))
+    if not _IN_LINE.isdisjoint(asked["statuses"]):
+        tried = RunStatus.SCHEDULED not in asked["statuses"]
+        for set_aside in (False,) if tried else (False, True):
+            line, stopped_at = await _in_line(
+                connection, asked | {"set_aside": set_aside, "tried": tried}, before, walk
+            )
+            found, stops = found + line, stops + ([stopped_at] if stopped_at else [])
+    found.sort(key=lambda listed: _key(listed.place), reverse=True)
+    return found, stops
+
+
+async def _in_line(
+    connection: Connection, asked: dict[str, Any], before: Before, walk: Walk
 ) -> tuple[list[Listed], Before | None]:
-    """Read spans, each before the last one and longer where that was quick, until the page is full or time is up."""
-    row = await (await connection.execute("SELECT now()")).fetchone()
-    now: datetime = row[0] if row else ENDLESS[1]
-    earliest = await first_day(connection)
-    start = ENDLESS[0] if earliest is None else datetime.combine(earliest, time(), UTC)
-    span, until, found = _FIRST_SPAN, monotonic() + _WALK_SECONDS, list[Listed]()
-    since = min(before.moment, asked["finished_before"], now)
+    """Look through the runs that nobody holds, in steps of rows, until the page is full or time is up."""
+    found, rows = list[Listed](), _FIRST_ROWS
     while True:
-        # Below the first partition there is only what a wrong clock has put into the default one.
-        since = ENDLESS[0] if since - span <= start else since - span
-        began = monotonic()
-        parameters = asked | {"since": since, "limit": limit - len(found)} | _keys(before)
-        found += await _fetch(connection, "list_ended_within", parameters)
-        if len(found) >= limit or since <= max(asked["finished_after"], ENDLESS[0]):
+        walk.begin_step()
+        parameters = asked | {"limit": asked["limit"] - len(found), "rows": rows} | _keys(before)
+        step = await (await connection.cursor().execute(query("list_live"), parameters, prepare=False)).fetchall()
+        found += [Listed(RunRow(*row[:-3]), row[-3]) for row in step if row[0] is not None]
+        *_, moment, run_id = step[0]
+        if len(found) >= asked["limit"] or moment is None:
             return found, None
-        before = Before(since, FIRST_ID)
-        if monotonic() >= until:
+        before = Before(moment, run_id)
+        if (growth := walk.growth()) is None:
             return found, before
-        span = span * _GROWTH if monotonic() - began < _QUICK_SECONDS else span
+        rows *= growth
+
+
+async def _ended(
+    connection: Connection, asked: dict[str, Any], before: Before, floor: datetime, walk: Walk
+) -> tuple[list[Listed], Before | None]:
+    """Read spans of time, each before the last one, until the page is full, the floor is reached, or time is up."""
+    days = await ledger_days(connection)
+    # Of one fingerprint there is an index whatever the status.
+    by_span = RunStatus.SUCCEEDED in asked["statuses"] or asked["fingerprint"] is not None
+    name = "list_ended_within" if by_span else "list_ended"
+    rows = float(
+        _FIRST_ENDED_ROWS if RunStatus.SUCCEEDED in asked["statuses"] else _FIRST_ENDED_ROWS * _SHARE_OF_FAILURES
+    )
+    until, found = min(before.moment, asked["finished_before"], days.now), list[Listed]()
+    while True:
+        walk.begin_step()
+        # Below the first partition there is only what a wrong clock has put into the default one.
+        since = days.before(until, rows) or ENDLESS[0]
+        if is_shortest := since > ENDLESS[0] and until - since < _SHORTEST_SPAN:
+            since = until - _SHORTEST_SPAN
+        since = max(since, floor)
+        parameters = asked | {"since": since, "limit": asked["limit"] - len(found)} | _keys(before)
+        step = await _fetch_within(connection, name, parameters, None if is_shortest else _PATIENCE_SECONDS)
+        if step is None:
+            rows /= _SHRINK
+            continue
+        found += step
+        if len(found) >= asked["limit"] or since <= floor:
+            return found, None
+        before, until = Before(since, FIRST_ID), since
+        if (growth := walk.growth()) is None:
+            return found, before
+        rows *= growth
 
 
 def _keys(before: Before) -> dict[str, Any]:
@@ -161,6 +221,25 @@ async def _fetch(connection: Connection, name: str, parameters: dict[str, Any]) 
     cursor = connection.cursor(row_factory=_listed)
     await cursor.execute(query(name), parameters, prepare=False)  # planned for what is asked, not once for all
     return await cursor.fetchall()
+
+
+async def _fetch_within(
+    connection: Connection, name: str, parameters: dict[str, Any], seconds: float | None
+) -> list[Listed] | None:
+    """The same; None where it would take longer. One way there and back: the pipeline's."""
+    if seconds is None:
+        return await _fetch(connection, name, parameters)
+    cursor = connection.cursor(row_factory=_listed)
+    try:
+        async with connection.pipeline():
+            await connection.execute("BEGIN READ ONLY")
+            await connection.execute(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+            await cursor.execute(query(name), parameters, prepare=False)
+            await connection.execute("COMMIT")
+            return await cursor.fetchall()
+    except psycopg.errors.QueryCanceled:
+        await connection.rollback()
+        return None
 
 
 def _listed(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], Listed]:

@@ -1,7 +1,8 @@
 """Daily partitions of the ledger, and of the audit log: made ahead, dropped whole when past the retention."""
 
-from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 
 import psycopg
 from psycopg import sql
@@ -12,6 +13,9 @@ from countwheel.store.queries import query
 _KEYS = {"run_history": "finished_at", "attempts": "finished_at", "audit_log": "at"}
 PARENTS = tuple(_KEYS)
 DAYS_AHEAD = 7
+_DAY = timedelta(days=1)
+_ROW_BYTES = 250
+"""Of a row of the ledger, on the disk: roughly."""
 
 _CREATE = "CREATE TABLE {day} PARTITION OF {parent} FOR VALUES FROM ({begin}) TO ({end})"
 _DETACH = "ALTER TABLE {parent} DETACH PARTITION {default}"
@@ -73,10 +77,33 @@ async def _make(connection: Connection, parent: str, day: date) -> None:
             await connection.execute(sql.SQL(statement).format(**bounds))
 
 
-async def first_day(connection: Connection) -> date | None:
-    """Return the day of the ledger's earliest partition, or None where it has none."""
-    days = [day_of("run_history", name) for name in await _partitions(connection, "run_history")]
-    return min((day for day in days if day is not None), default=None)
+@dataclass(frozen=True, slots=True)
+class LedgerDays:
+    """About how many runs ended on each day that the ledger has, and the database's time."""
+
+    runs: Mapping[date, float]
+    now: datetime
+
+    def before(self, until: datetime, rows: float) -> datetime | None:
+        """Return since when about so many runs ended before a moment; None where there are not so many."""
+        for day in sorted(self.runs, reverse=True):
+            begin = datetime.combine(day, time(), UTC)
+            if begin >= until:
+                continue
+            end = min(begin + _DAY, max(self.now, begin + _DAY / 1440))  # today's runs are in what there is of today
+            until = min(until, end)
+            there = self.runs[day] * ((until - begin) / (end - begin))
+            if there >= rows:
+                return until - (until - begin) * (rows / there)
+            rows, until = rows - there, begin
+        return None
+
+
+async def ledger_days(connection: Connection) -> LedgerDays:
+    """Return the days of the ledger."""
+    rows = await (await connection.execute(query("partition_sizes"))).fetchall()
+    days = {day: size / _ROW_BYTES for name, size, _ in rows if (day := day_of("run_history", name)) is not None}
+    return LedgerDays(days, rows[0][2])  # the default partition is always there
 
 
 async def _missing(connection: Connection, parent: str, days: Sequence[date]) -> list[date]:

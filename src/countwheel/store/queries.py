@@ -87,6 +87,13 @@ _FRAGMENTS = {
             lower(%(text)s::text) IN lower(concat_ws(' ', j.name, j.job_url, j.labels::text, j.schedule_recurring))
         ) > 0)
     """,
+    # Where a listing of jobs walks: in the order of an index, which has what is narrowed to here and nothing else.
+    "job_place": """
+        j.tenant_id = %(tenant_id)s AND (%(before)s::uuid IS NULL OR j.job_id < %(before)s::uuid)
+        AND (%(name)s::text IS NULL OR j.name = %(name)s::text)
+        AND (%(status)s::text IS DISTINCT FROM 'PAUSED' OR j.paused_at IS NOT NULL)
+        AND (%(status)s::text IS DISTINCT FROM 'DELETED' OR j.deleted_at IS NOT NULL)
+    """,
     "next_run": """
         SELECT r.run_id, r.scheduled_for, r.state FROM runs r WHERE r.job_id = j.job_id AND r.call_url IS NULL
         ORDER BY r.run_id DESC LIMIT 1
@@ -115,14 +122,44 @@ _FRAGMENTS = {
         t.next_slot_at, t.opened_at, t.open_until, t.openings, t.probes, t.probed_at, t.open_reason,
         t.slowed_rate, t.slowed_from, t.slowed_at, clock_timestamp()
     """,
-    # What listings of runs over all jobs are narrowed to, beside status and time.
+    # Where a listing of live runs walks, those that nobody holds: in the order of an index.
+    "live_place": """
+        r.tenant_id = %(tenant_id)s AND r.node_id IS NULL
+        -- Those that were tried, in lanes or not, by their own index: no other is to be good for them.
+        AND CASE WHEN %(tried)s::boolean THEN r.attempt > 0 ELSE r.set_aside = %(set_aside)s::boolean END
+        AND (%(job_id)s::uuid IS NULL OR r.job_id = %(job_id)s::uuid)
+        AND (r.due_at, r.run_id) < (%(before)s::timestamptz, %(before_id)s::uuid)
+    """,
+    # What listings of runs over all jobs are narrowed to, beside status and time. What is asked of the job is asked run
+    # by run, by its key: no plan is to read all jobs (as for EXISTS it would, for a hash of them); and where nothing is
+    # asked, nothing is left of the condition.
     "live_filter": """
         r.tenant_id = %(tenant_id)s AND r.state = ANY(%(statuses)s::text[])
         AND (%(job_id)s::uuid IS NULL OR r.job_id = %(job_id)s::uuid)
         AND (%(trigger)s::text IS NULL OR r.trigger = %(trigger)s::text)
-        AND (%(target)s::text IS NULL OR (r.call_url IS NULL AND j.target_host = %(target)s::text))
-        AND j.labels @> ALL (%(labels)s::jsonb[])
-        AND r.due_at <= %(before)s AND (r.due_at, r.run_id) < (%(before)s, %(before_id)s::uuid)
+        AND (%(target)s::text IS NULL OR (r.call_url IS NULL AND (
+            SELECT j.target_host = %(target)s::text FROM jobs j WHERE j.job_id = r.job_id
+        )))
+        AND (cardinality(%(labels)s::jsonb[]) = 0 OR (
+            SELECT j.labels @> ALL (%(labels)s::jsonb[]) FROM jobs j WHERE j.job_id = r.job_id
+        ))
+    """,
+    "ended_narrowed": """
+        h.tenant_id = %(tenant_id)s AND h.resolution IS DISTINCT FROM 'RETRIED'
+        AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
+        AND (%(job_id)s::uuid IS NULL OR h.job_id = %(job_id)s::uuid)
+        AND (%(trigger)s::text IS NULL OR h.trigger = %(trigger)s::text)
+        AND (%(fingerprint)s::text IS NULL OR h.fingerprint = %(fingerprint)s::text)
+        AND (%(error_class)s::text IS NULL OR h.error_class = %(error_class)s::text)
+        AND h.finished_at >= %(finished_after)s AND h.finished_at < %(finished_before)s
+        AND (%(target)s::text IS NULL OR h.target = %(target)s::text OR (h.target IS NULL AND (
+            SELECT j.target_host = %(target)s::text FROM jobs j WHERE j.job_id = h.job_id
+        )))
+        AND (cardinality(%(labels)s::jsonb[]) = 0 OR (
+            SELECT j.labels @> ALL (%(labels)s::jsonb[]) FROM jobs j WHERE j.job_id = h.job_id
+        ))
+        AND h.finished_at >= %(since)s AND h.finished_at <= %(before)s
+        AND (h.finished_at, h.run_id) < (%(before)s, %(before_id)s::uuid)
     """,
     # A dead letter that nobody has taken back yet, of a job that may be called.
     "dead_letter": """

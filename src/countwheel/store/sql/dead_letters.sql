@@ -1,38 +1,41 @@
 -- name: list_live
--- A page of the runs of all jobs of a tenant that are live: latest due first. What nodes hold is little, and has no such index.
-SELECT * FROM (
-    (
-        SELECT {{live_columns}}, r.due_at AS moment FROM runs r JOIN jobs j ON j.job_id = r.job_id
-        WHERE {{live_filter}} AND r.node_id IS NULL
-        ORDER BY r.due_at DESC, r.run_id DESC LIMIT %(limit)s
+-- A page of the runs of all jobs of a tenant that are live and that nobody holds, latest due first, of the next `rows` that are
+-- looked at. Every row tells the last one of these (NULL: there are no more); where no run fits, there is one row without a run.
+WITH looked_at AS MATERIALIZED (
+    SELECT r.due_at AS last_moment, r.run_id AS last_id FROM runs r WHERE {{live_place}}
+    ORDER BY r.due_at DESC, r.run_id DESC OFFSET %(rows)s::int - 1 LIMIT 1
+)
+SELECT page.*, looked_at.last_moment, looked_at.last_id
+FROM (SELECT) AS always LEFT JOIN looked_at ON true LEFT JOIN LATERAL (
+    SELECT {{live_columns}}, r.due_at AS moment FROM runs r
+    WHERE {{live_filter}} AND {{live_place}} AND (r.due_at, r.run_id) >= (
+        coalesce(looked_at.last_moment, '-infinity'), coalesce(looked_at.last_id, '00000000-0000-0000-0000-000000000000')
     )
-    UNION ALL
-    (
-        SELECT {{live_columns}}, r.due_at AS moment FROM runs r JOIN jobs j ON j.job_id = r.job_id
-        WHERE {{live_filter}} AND r.node_id IS NOT NULL
-        ORDER BY r.due_at DESC, r.run_id DESC LIMIT %(limit)s
-    )
-) AS page
-ORDER BY moment DESC, run_id DESC LIMIT %(limit)s;
+    ORDER BY r.due_at DESC, r.run_id DESC LIMIT %(limit)s
+) AS page ON true
+ORDER BY page.moment DESC, page.run_id DESC;
+
+-- name: list_held
+-- Those that nodes, and targets, hold: little, and in no such order.
+SELECT {{live_columns}}, r.due_at AS moment FROM runs r
+WHERE {{live_filter}} AND r.node_id IS NOT NULL AND (r.due_at, r.run_id) < (%(before)s, %(before_id)s::uuid)
+ORDER BY r.due_at DESC, r.run_id DESC LIMIT %(limit)s;
 
 -- name: list_ended
--- A page of those that ended in other ways than SUCCEEDED, latest end first: each status by its index.
+-- A page of those that ended in other ways than SUCCEEDED, within a span of time, latest end first: each status by its index.
 SELECT page.* FROM unnest(%(statuses)s::text[]) AS asked (status)
 CROSS JOIN LATERAL (
-    SELECT {{ended_columns}}, h.finished_at AS moment FROM run_history h LEFT JOIN jobs j ON j.job_id = h.job_id
-    WHERE h.status = asked.status AND h.status <> 'SUCCEEDED' AND {{ended_filter}}
-        AND h.finished_at <= %(before)s AND (h.finished_at, h.run_id) < (%(before)s, %(before_id)s::uuid)
+    SELECT {{ended_columns}}, h.finished_at AS moment FROM run_history h
+    WHERE h.status = asked.status AND h.status <> 'SUCCEEDED' AND {{ended_narrowed}}
     ORDER BY h.finished_at DESC, h.run_id DESC LIMIT %(limit)s
 ) AS page
 ORDER BY page.moment DESC, page.run_id DESC LIMIT %(limit)s;
 
 -- name: list_ended_within
--- The same of a span of time, whatever the status: no index has the runs that succeeded. Where a span lies, the ledger's
--- order and a block range index tell.
-SELECT {{ended_columns}}, h.finished_at AS moment FROM run_history h LEFT JOIN jobs j ON j.job_id = h.job_id
-WHERE h.status = ANY(%(statuses)s::text[]) AND {{ended_filter}}
-    AND h.finished_at >= %(since)s AND h.finished_at <= %(before)s
-    AND (h.finished_at, h.run_id) < (%(before)s, %(before_id)s::uuid)
+-- The same, whatever the status: no index has the runs that succeeded. Where a span lies, the ledger's order and a block
+-- range index tell.
+SELECT {{ended_columns}}, h.finished_at AS moment FROM run_history h
+WHERE h.status = ANY(%(statuses)s::text[]) AND {{ended_narrowed}}
 ORDER BY h.finished_at DESC, h.run_id DESC LIMIT %(limit)s;
 
 -- name: count_dead_letters

@@ -64,13 +64,20 @@ FROM jobs j LEFT JOIN LATERAL ({{next_run}}) AS n ON true
 WHERE j.tenant_id = %(tenant_id)s AND j.job_id = %(job_id)s;
 
 -- name: list_jobs
--- A page of a tenant's jobs, newest first (job ids sort by creation time).
-SELECT {{job_columns}}
-FROM jobs j LEFT JOIN LATERAL ({{next_run}}) AS n ON true
-WHERE {{job_filter}}
-  AND (%(before)s::uuid IS NULL OR j.job_id < %(before)s::uuid)
-ORDER BY j.job_id DESC
-LIMIT %(limit)s::int;
+-- A page of a tenant's jobs, newest first (job ids sort by creation time), of the next `rows` that are looked at. Every row
+-- tells the last one of these (NULL: there are no more); where no job fits, there is one row without a job.
+WITH looked_at AS MATERIALIZED (
+    SELECT (
+        SELECT j.job_id FROM jobs j WHERE {{job_place}} ORDER BY j.job_id DESC OFFSET %(rows)s::int - 1 LIMIT 1
+    ) AS last
+)
+SELECT page.*, looked_at.last FROM looked_at LEFT JOIN LATERAL (
+    SELECT {{job_columns}}
+    FROM jobs j LEFT JOIN LATERAL ({{next_run}}) AS n ON true
+    WHERE {{job_filter}} AND {{job_place}} AND j.job_id >= coalesce(looked_at.last, '00000000-0000-0000-0000-000000000000')
+    ORDER BY j.job_id DESC LIMIT %(limit)s::int
+) AS page ON true
+ORDER BY page.job_id DESC;
 
 -- name: count_matching
 -- How many jobs an operation on many would change.

@@ -10,32 +10,49 @@ ORDER BY fence DESC, finished_at DESC NULLS FIRST
 LIMIT 1;
 
 -- name: list_runs
--- A page of a job's runs, latest occurrence first (run ids sort by scheduled_for).
-SELECT * FROM (
+-- A page of a job's runs, latest occurrence first (run ids sort by scheduled_for), of the next `rows` that are looked at. Every
+-- row tells the last one of these (NULL: there are no more); where no run fits, there is one row without a run. What is asked
+-- stands in bounds and not in NULLs, so that a prepared plan is as good as any: planning over the days costs more than the page.
+WITH looked_at AS MATERIALIZED (
+    SELECT (
+        SELECT run_id FROM (
+            (
+                SELECT r.run_id FROM runs r
+                WHERE r.job_id = %(job_id)s AND r.run_id < %(before)s AND r.run_id >= %(least)s
+                ORDER BY r.run_id DESC LIMIT %(rows)s::int
+            )
+            UNION ALL
+            (
+                SELECT h.run_id FROM run_history h
+                WHERE h.job_id = %(job_id)s AND h.run_id < %(before)s AND h.run_id >= %(least)s
+                ORDER BY h.run_id DESC LIMIT %(rows)s::int
+            )
+        ) AS next ORDER BY run_id DESC OFFSET %(rows)s::int - 1 LIMIT 1
+    ) AS last
+)
+SELECT page.*, looked_at.last FROM looked_at LEFT JOIN LATERAL (
     (
         SELECT {{live_columns}} FROM runs r
         WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s
-          AND (%(before)s::uuid IS NULL OR r.run_id < %(before)s::uuid)
-          AND (%(status)s::text IS NULL OR r.state = %(status)s::text)
-          AND (%(scheduled_after)s::timestamptz IS NULL OR r.scheduled_for >= %(scheduled_after)s::timestamptz)
-          AND (%(scheduled_before)s::timestamptz IS NULL OR r.scheduled_for < %(scheduled_before)s::timestamptz)
+          AND r.run_id < %(before)s AND r.run_id >= coalesce(looked_at.last, %(least)s)
+          AND r.state = ANY(%(statuses)s::text[])
+          AND r.scheduled_for >= %(scheduled_after)s AND r.scheduled_for < %(scheduled_before)s
         ORDER BY r.run_id DESC LIMIT %(limit)s::int
     )
     UNION ALL
     (
         SELECT {{ended_columns}} FROM run_history h
         WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s
-          AND (%(before)s::uuid IS NULL OR h.run_id < %(before)s::uuid)
+          AND h.run_id < %(before)s AND h.run_id >= coalesce(looked_at.last, %(least)s)
           AND h.resolution IS DISTINCT FROM 'RETRIED' -- it lives on, or has ended otherwise since
           AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
-          AND (%(status)s::text IS NULL OR h.status = %(status)s::text)
-          AND (%(scheduled_after)s::timestamptz IS NULL OR h.scheduled_for >= %(scheduled_after)s::timestamptz)
-          AND (%(scheduled_before)s::timestamptz IS NULL OR h.scheduled_for < %(scheduled_before)s::timestamptz)
+          AND h.status = ANY(%(statuses)s::text[])
+          AND h.scheduled_for >= %(scheduled_after)s AND h.scheduled_for < %(scheduled_before)s
         ORDER BY h.run_id DESC LIMIT %(limit)s::int
     )
-) AS page
-ORDER BY run_id DESC
-LIMIT %(limit)s::int;
+    ORDER BY run_id DESC LIMIT %(limit)s::int
+) AS page ON true
+ORDER BY page.run_id DESC;
 
 -- name: find_attempts
 -- The attempts of a run, in the order of their fences: those that did not simply succeed have rows of their own, one that did

@@ -3,6 +3,11 @@
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = %(parent)s::regclass ORDER BY c.relname;
 
+-- name: partition_sizes
+-- The same of the ledger, with how many bytes each has, and the moment.
+SELECT c.relname, pg_relation_size(c.oid), now() FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'run_history'::regclass ORDER BY c.relname;
+
 -- name: database_day
 SELECT (now() AT TIME ZONE 'UTC')::date;
 
