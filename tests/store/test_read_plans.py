@@ -45,7 +45,7 @@ def visited(scans: list[Scan], table: str) -> float:
     ],
 )
 def test_a_step_of_jobs_reads_its_rows(filled: psycopg.Connection, narrow: dict[str, Any]) -> None:
-    """Twice: for its end, in the index alone, and for what fits. (All are of one tenant: one index is as good as another.)"""
+    """Twice: for its end, in the index alone, and for what fits. (All of one tenant: any index will do.)"""
     scans = custom_plan(filled, query("list_jobs"), JOBS | narrow)
     assert {scan.index for scan in scans if scan.table == "jobs"} <= {"jobs_by_tenant", "jobs_pkey"}
     assert visited(scans, "jobs") <= 2 * 1000 + 2
