@@ -7,7 +7,6 @@ import pytest
 from countwheel.store import jobs, ledger, walking
 from harness import Api, Node
 
-
 LEDGER = """
     INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, attempt,
         lost_attempts, fence, error)
