@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 WALK_SECONDS = 0.006
 """A page is to be answered within 20 ms, on the wire and back."""
-_MOST_GROWTH = 8
+_MOST_GROWTH = 4
 
 
 class Walk:
