@@ -13,6 +13,8 @@ from countwheel.domain.attempt import FailureKind
 _FIRST_BYTES = 65_536
 """So much of a body leaves together with the head; the rest follows as the target takes it."""
 
+_NOTHING = memoryview(b"")
+
 Broken = tuple[FailureKind, str]
 """Why an exchange brought no answer."""
 
@@ -61,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
         self._told: Told | None = None
-        self._rest = memoryview(b"")
+        self._rest = _NOTHING
         self._paused = False
         self._has_ended = False
         self.reader = AnswerReader()
@@ -200,7 +202,7 @@ class Connection(asyncio.Protocol):
 
     def _stop_waiting(self) -> Told | None:
         told, self._told = self._told, None
-        self._rest = memoryview(b"")
+        self._rest = _NOTHING
         self._deadlines.release(self)
         return told
 

@@ -47,6 +47,8 @@ def sign_of(result: AttemptResult) -> Sign:
     """Return what an outcome says about its target. Other 4xx speak of the call, and the target was well enough."""
     if isinstance(result, Failure):
         return Sign.NOTHING if result.kind in _OURS else Sign.FAILED
+    if result.status < HTTPStatus.BAD_REQUEST:
+        return Sign.WELL
     if result.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         return Sign.TOO_MUCH
     return Sign.FAILED if result.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Sign.WELL

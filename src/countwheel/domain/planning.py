@@ -188,7 +188,9 @@ class ScheduledRun(Scheduled, Protocol):
 
 def ends_its_schedule(run: ScheduledRun) -> bool:
     """Whether nothing is left of a job after this run: its last occurrence, and no run beside its schedule."""
-    return run.trigger == Trigger.SCHEDULE and is_last(run.scheduled_for, run, run.runs_begun)
+    if run.trigger != Trigger.SCHEDULE:
+        return False
+    return run.schedule_recurring is None or is_last(run.scheduled_for, run, run.runs_begun)
 
 
 def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime | None:

@@ -36,12 +36,15 @@ class BinaryArray:
 
     def __init__(self, values: Sequence[Any]) -> None:
         """`values` are of the Python type that the class is for, or None."""
+        if not values:
+            self.data = _HEAD.pack(1, 1, self.element_oid, 0, 1)
+            return
         write = type(self).write
         head = _HEAD.pack(1, 1, self.element_oid, len(values), 1)
-        if values.count(None) == len(values):  # half of the columns of a batch of ends
-            self.data = head + _NULL * len(values)
-        else:
-            self.data = head + b"".join([_NULL if value is None else write(value) for value in values])
+        # Two thirds of the columns of a batch of ends hold one value, or none.
+        varying = values if values.count(values[0]) < len(values) else values[:1]
+        written = b"".join([_NULL if value is None else write(value) for value in varying])
+        self.data = head + written * (len(values) // len(varying))
 
 
 class _ArrayDumper(Dumper):

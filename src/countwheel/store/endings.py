@@ -30,10 +30,13 @@ class EndingRun(Protocol):
 
 def complete(run: EndingRun, record: FinishedRun) -> FinishedRun:
     """Return the record of an end as it is to be written."""
+    succeeded = record.status == RunStatus.SUCCEEDED and run.call_method is None
+    if succeeded and run.calling is None and run.tenant_on_success is None:
+        return record  # nearly every run
     defaults = Defaults(run.tenant_on_failure, run.tenant_on_success)
     url = url_told(record.status, run.trigger, run.calling, defaults)
-    if record.status == RunStatus.SUCCEEDED and url is None and run.call_method is None:
-        return record  # nearly every run
+    if succeeded and url is None:
+        return record
     target = target_host(run.job_url)
     if record.status not in DEAD_LETTERS:
         return replace(record, target=target, told_url=url)

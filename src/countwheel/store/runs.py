@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
+from psycopg import AsyncCursor
 from psycopg.rows import args_row, dict_row
 
 from countwheel.domain import ids
@@ -182,6 +184,11 @@ class RecoveredRun:
     taken_at: datetime
 
 
+async def _ids(cursor: AsyncCursor[Any]) -> set[UUID]:
+    """Return the first column."""
+    return set(map(itemgetter(0), await cursor.fetchall()))
+
+
 async def claim(
     connection: Connection, *, node_id: str, look_ahead_seconds: float, size: ClaimSize
 ) -> list[ClaimedRun]:
@@ -288,7 +295,7 @@ async def finish(connection: Connection, batch: Sequence[FinishedRun]) -> set[UU
             *("traces", "error_classes", "response_headers", "fingerprints", "targets", "completions"),
         ),
     )
-    ended = {row[0] async for row in cursor}
+    ended = await _ids(cursor)
     told = [(run, run.told_url) for run in batch if run.told_url is not None and run.run_id in ended]
     if told:
         await notices.insert(
@@ -314,7 +321,7 @@ async def retry(connection: Connection, batch: Sequence[RetriedRun], *, node_id:
         *("response_heads", "traces", "error_classes", "response_headers"),
     )
     cursor = await connection.execute(query("retry"), columns | {"node_id": node_id})
-    return {row[0] async for row in cursor}
+    return await _ids(cursor)
 
 
 async def mark_running(connection: Connection, batch: Sequence[RunningRun]) -> set[UUID]:
@@ -322,7 +329,7 @@ async def mark_running(connection: Connection, batch: Sequence[RunningRun]) -> s
     cursor = await connection.execute(
         query("mark_running"), columns_of(in_lock_order(batch), "job_ids", "run_ids", "fences", "started_ats")
     )
-    return {row[0] async for row in cursor}
+    return await _ids(cursor)
 
 
 async def release(connection: Connection, batch: Sequence[HeldRun]) -> set[UUID]:
@@ -330,7 +337,7 @@ async def release(connection: Connection, batch: Sequence[HeldRun]) -> set[UUID]
     cursor = await connection.execute(
         query("release"), columns_of(in_lock_order(batch), "job_ids", "run_ids", "fences")
     )
-    return {row[0] async for row in cursor}
+    return await _ids(cursor)
 
 
 async def recover(connection: Connection) -> list[RecoveredRun]:
