@@ -180,6 +180,50 @@ def test_the_finish_finds_its_rows_by_key(filled: psycopg.Connection, size: int)
     check(generic_plan(filled, text), expected)
 
 
+def test_what_sleeps_costs_a_claim_nothing(filled: psycopg.Connection) -> None:
+    """Where nothing is due no row is visited, however many are due later."""
+    long_ago = {
+        "node_id": NODE,
+        "look_ahead_seconds": -1e6,
+        "tenant_ids": [TENANT],
+        "tenant_id": TENANT,
+        "lane": "lane-3",
+    }
+    for text in (query("claim", size=64), query("claim_for_tenants", size=8), query("claim_from_lane", size=8)):
+        scans = custom_plan(filled, text, long_ago)
+        assert sum(scan.rows_visited for scan in scans) == 0, scans
+
+
+WHOLE_BATCHES = [
+    ("claim", {"size": 64}),
+    ("claim_for_tenants", {"size": 8}),
+    ("claim_from_lane", {"size": 8}),
+    *(
+        (name, {})
+        for name in ("find_cancelled", "insert_occurrences", "count_begun", "finish", "wake", "insert_errands")
+    ),
+    *((name, {}) for name in ("insert_wanted", "create_jobs", "earlier_runs", "let_wait", "is_live", "lock_live_run")),
+    *((name, {}) for name in ("next_due", "tenants_waiting", "held_by_node", "cancel_requests", "request_cancel")),
+]
+
+
+@pytest.mark.parametrize(("name", "literals"), WHOLE_BATCHES, ids=[name for name, _ in WHOLE_BATCHES])
+def test_no_hot_statement_reads_a_whole_table(filled: psycopg.Connection, name: str, literals: dict[str, int]) -> None:
+    """Prepared, whatever the values: `runs` and `jobs` are read by an index with a condition, or not at all."""
+    for scan in generic_plan(filled, query(name, **literals)):
+        if scan.table in {"runs", "jobs"}:
+            assert "Index" in scan.kind, scan
+            # The first step to the tenants takes the first entry of their index, whatever it is.
+            assert scan.condition or name == "tenants_waiting", scan
+
+
+def test_what_a_node_holds_is_read_by_its_holder(filled: psycopg.Connection) -> None:
+    """What a peer, or nobody, has is not visited."""
+    scans = custom_plan(filled, query("held_by_node"), {"node_id": "another"})
+    assert [scan.index for scan in scans] == ["runs_held"]
+    assert sum(scan.rows_visited for scan in scans) == 0
+
+
 @pytest.mark.parametrize(
     "name",
     ["retry", "release", "mark_running", "set_aside", "put_lane", "accept", "try_again", "heartbeat"],
