@@ -295,6 +295,7 @@ async def test_a_run_that_has_ended_leaves_nothing_in_memory(
             receiver.calls.clear()
             gc.collect()
             blocks.append(sys.getallocatedblocks())
-    # Measured: 50 to 120 a round. One object a run would be RUNS more in every round; a cache that fills, in some.
+    # Measured: 50 to 120 in the best round, 270 on a busy machine (caches and prepared statements fill up); one id kept
+    # of each run would be two blocks a run, in every round.
     growth = [later - earlier for earlier, later in pairwise(blocks)]
-    assert min(growth) < RUNS / 2, growth
+    assert min(growth) < 1.5 * RUNS, growth
