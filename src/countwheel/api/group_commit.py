@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from countwheel.store.database import Connection, Database, RefusedRowError
 
@@ -57,18 +57,20 @@ class GroupCommit(Generic[_Row, _Result]):
         is_slow = loop.time() - self._begun_at > _LONG_SECONDS
         if not self._writers or (is_slow and len(self._writers) < _WRITERS):
             self._begun_at = loop.time()
-            writer = asyncio.create_task(self._write_all())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._writers.add(asyncio.create_task(self._write_all()))
         return await result
 
     async def _write_all(self) -> None:
-        while self._waiting:
-            await self._gather()
-            batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-            self._begun_at = asyncio.get_running_loop().time()
-            await self._write(batch)
-            self._expected = min(_MAX_BATCH, len(batch) + len(self._waiting))
+        try:
+            while self._waiting:
+                await self._gather()
+                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+                self._begun_at = asyncio.get_running_loop().time()
+                await self._write(batch)
+                self._expected = min(_MAX_BATCH, len(batch) + len(self._waiting))
+        finally:
+            # In the very step that found nothing waiting: what comes a step later must find no writer that is none.
+            self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _gather(self) -> None:
         if len(self._waiting) >= self._expected:
