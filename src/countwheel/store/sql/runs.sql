@@ -177,11 +177,21 @@ RETURNING r.run_id;
 -- second for every lost node, because a claim that was in flight may commit after the node was declared lost.
 -- A run whose job holds the unknown was written down as RUNNING before its call: that one may have been received and ends
 -- UNKNOWN. Any other goes back to be sent.
-WITH lost AS MATERIALIZED (
-    SELECT r.* FROM runs r
-    WHERE r.node_id IN (SELECT n.node_id FROM nodes n WHERE n.lost_at IS NOT NULL OR n.stopped_at IS NOT NULL)
-    ORDER BY r.job_id, r.run_id
-    FOR UPDATE OF r SKIP LOCKED
+WITH held AS MATERIALIZED (
+    -- An array of nodes, and no order yet: so the index of what is held is the way to them, whatever the planner knows of
+    -- `runs`. A join in order was planned, on a server that began empty, as a walk through the whole key every second.
+    SELECT r.job_id, r.run_id, r.node_id FROM runs r
+    WHERE r.node_id = ANY (ARRAY(
+        SELECT n.node_id FROM nodes n WHERE n.lost_at IS NOT NULL OR n.stopped_at IS NOT NULL
+    ))
+),
+lost AS MATERIALIZED (
+    SELECT locked.* FROM (SELECT * FROM held ORDER BY job_id, run_id) AS h
+    CROSS JOIN LATERAL (
+        SELECT r.* FROM runs r
+        WHERE r.job_id = h.job_id AND r.run_id = h.run_id AND coalesce(r.node_id, '') = h.node_id
+        FOR UPDATE SKIP LOCKED
+    ) AS locked
 ),
 judged AS MATERIALIZED (
     SELECT lost.*, lost.state = 'RUNNING' AND j.on_unknown = 'hold' AND lost.call_url IS NULL AS is_unknown,
