@@ -75,9 +75,11 @@ class Server:
             if result.status not in {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}:
                 raise psycopg.DatabaseError(result.error_message.decode())
 
-    def cursor(self, row_factory: Any) -> psycopg.Cursor[Any]:
+    def cursor(self, row_factory: Any, *, binary: bool = False) -> psycopg.Cursor[Any]:
         """Return a cursor of the real connection."""
-        return self._connection.cursor(row_factory=row_factory) if row_factory else self._connection.cursor()
+        if row_factory is None:
+            return self._connection.cursor(binary=binary)
+        return self._connection.cursor(row_factory=row_factory, binary=binary)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -155,9 +157,9 @@ class SimConnection:
         """Run a statement."""
         return await self.cursor().execute(query, parameters)
 
-    def cursor(self, row_factory: Any = None) -> "SimCursor":
+    def cursor(self, row_factory: Any = None, *, binary: bool = False) -> "SimCursor":
         """Return a cursor."""
-        return SimCursor(self._server, self._server.cursor(row_factory), self._through)
+        return SimCursor(self._server, self._server.cursor(row_factory, binary=binary), self._through)
 
 
 class SimCursor:

@@ -29,6 +29,7 @@ from countwheel.clock import SystemChance, SystemClock
 from countwheel.config import Settings
 from countwheel.delivery.guard import Guard, Hosts
 from countwheel.delivery.sender import HttpSender, Sender
+from countwheel.engine.alarm import kernel_alarm
 from countwheel.engine.engine import ENGINE, Engine, EngineParts
 from countwheel.engine.machine import machine_id, process_started
 from countwheel.engine.settings import EngineSettings
@@ -181,6 +182,7 @@ def _engine_parts(
             audit_log_retention_days=settings.audit_log_retention_days,
             owns_database=owns_database,
         ),
+        make_alarm=kernel_alarm,
         identity=Identity(
             host=socket.gethostname(),
             pid=os.getpid(),

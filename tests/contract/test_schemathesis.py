@@ -55,7 +55,7 @@ async def _judge(url: str, token: str, folder: Path, phases: str, paths: str) ->
         *("--exclude-checks", ",".join(EXCLUDED)),
         *("--phases", phases, "--include-path-regex", paths),
         # Fields that only a recurring job has make most one-off jobs drawn at random invalid: they are drawn again.
-        *("--suppress-health-check", "filter_too_much"),
+        *("--suppress-health-check", "filter_too_much,too_slow"),  # how fast this machine is, is not asked
         *("--max-examples", "40", "--generation-deterministic", "--no-color"),
         env=os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)},
         cwd=folder,

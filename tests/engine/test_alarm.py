@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from countwheel.engine.alarm import AlarmMaker, KernelAlarm, kernel_alarm, loop_alarm
 
 

@@ -18,10 +18,10 @@ def _moment() -> str:
     return _FLAG.read_text(encoding="utf-8") if _FLAG.exists() else ""
 
 
-async def _create_and_crash(connection, batch):
+async def _create_and_crash(connection, *batch):
     if _moment() == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    created = await _create(connection, batch)
+    created = await _create(connection, *batch)
     if _moment() == "after":
         os.kill(os.getpid(), signal.SIGKILL)
     return created

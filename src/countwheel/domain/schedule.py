@@ -16,7 +16,7 @@ from typing import Protocol
 from uuid import UUID
 
 from countwheel.domain import ids
-from countwheel.domain.cron import CRON_PATTERN, NO_JOB, Cron, CronError, parse_cron
+from countwheel.domain.cron import CRON_PATTERN, NO_JOB, Cron, CronError, has_hash, parse_cron
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.exclusion import OnExcluded, RolledCron
 from countwheel.domain.interval import EVERY_PATTERN, IntervalError, is_every, parse_every
@@ -75,6 +75,8 @@ class Recurring:
     def _next_unbounded(self, instant: datetime) -> datetime | None:
         if is_every(self.expression):
             return _parse_every(self.expression).next_after(instant, self.anchor())
+        if self.terms is NO_TERMS and not has_hash(self.expression):
+            return _next_of_all(self.expression, self.timezone, instant)
         return _next_in_zone(self.cron(), self, instant)
 
     def anchor(self) -> datetime:
@@ -202,6 +204,12 @@ def recurring_of(job: Scheduled) -> Recurring | None:
 
 
 _parse_every = lru_cache(maxsize=1024)(parse_every)
+
+
+@lru_cache(maxsize=4096)
+def _next_of_all(expression: str, timezone: str, instant: datetime) -> datetime | None:
+    """Return the next occurrence of every job that says the same: those of a herd are planned with one look."""
+    return _next_in_zone(parse_cron(expression), Recurring(expression, timezone), instant)
 
 
 def _next_in_zone(cron: Cron | RolledCron, schedule: Recurring, instant: datetime) -> datetime | None:

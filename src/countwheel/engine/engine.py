@@ -10,6 +10,7 @@ import structlog
 from countwheel.auth.callbacks import CallbackTokens
 from countwheel.clock import Chance, Clock
 from countwheel.delivery.sender import Sender
+from countwheel.engine.alarm import AlarmMaker, loop_alarm
 from countwheel.engine.announcer import Announcer
 from countwheel.engine.canceller import Canceller
 from countwheel.engine.carrier import Carrier
@@ -62,6 +63,7 @@ class EngineParts:
     callbacks: CallbackTokens
     settings: EngineSettings
     identity: Identity
+    make_alarm: AlarmMaker = loop_alarm
 
 
 class Engine:
@@ -90,7 +92,7 @@ class Engine:
         credentials = CredentialStore(database, parts.sealer, clock, parts.tokens)
         ways = Ways(self.recorder, self.announcer, credentials, parts.sender, self.pauser, parts.callbacks)
         self.dispatcher = Dispatcher(context, ways, user_agent=f"Countwheel/{parts.identity.version}")
-        self.timer = Timer(clock, self.dispatcher.submit)
+        self.timer = Timer(clock, self.dispatcher.submit, parts.make_alarm)
         self.claimer = Claimer(context, self.timer)
         self.pacer = Pacer(context, self.timer, self.dispatcher)
         self.canceller = Canceller(context, self.dispatcher)

@@ -44,8 +44,11 @@ class Recovery:
         way may just be late, and its runs are sent when it comes.
         """
         async with self._context.claiming, self._context.database.connection() as connection:
+            known = {
+                held.run.run_id for held in self._context.held
+            }  # some of them end while the question is on its way
             ours = await runs.held_by(connection, self._context.node.node_id)
-            unknown = [run for run in ours if run.run_id not in self._context.held]
+            unknown = [run for run in ours if run.run_id not in known and run.run_id not in self._context.held]
             if unknown:
                 await runs.release(connection, unknown)
                 _log.warning("claims without an answer given back", count=len(unknown))

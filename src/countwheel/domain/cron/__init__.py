@@ -6,6 +6,7 @@ from countwheel.domain.cron.expression import (
     NICKNAMES,
     NO_JOB,
     Cron,
+    has_hash,
     parse_cron,
 )
 from countwheel.domain.cron.fields import CronError
@@ -20,6 +21,7 @@ __all__ = [
     "CronError",
     "cron_in_words",
     "doubts",
+    "has_hash",
     "parse_cron",
     "spread",
 ]

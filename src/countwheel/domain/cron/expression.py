@@ -115,7 +115,12 @@ class Cron:
 
 def parse_cron(expression: str, job_id: UUID = NO_JOB) -> Cron:
     """Return what an expression means; `H` is `job_id`'s own. Raises `CronError`."""
-    return _parse(expression, job_id if _HASHED.search(expression) else NO_JOB)
+    return _parse(expression, job_id if has_hash(expression) else NO_JOB)
+
+
+def has_hash(expression: str) -> bool:
+    """Whether an expression means something else for each job: it has an `H`."""
+    return _HASHED.search(expression) is not None
 
 
 @lru_cache(maxsize=4096)
