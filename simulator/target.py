@@ -116,8 +116,8 @@ class SimSender:
         """Make a call: connect, ask once more, send, wait for what comes back."""
         random = self._target.server.random
         await asyncio.sleep(random.uniform(0.0001, 0.002))
-        # Not on the last attempt: three in a row, once in 40,000 runs, are an end without a call, which the checker takes
-        # for a loss.
+        # Not on the last attempt: three in a row, once in 40,000 runs, are an end without a call, which the checker
+        # takes for a loss.
         if random.random() < 0.03 and dict(call.all_headers()).get("countwheel-attempt") != "3":
             return Failure(FailureKind.CONNECT, "simulated: refused", maybe_sent=False)
         if not may_leave():
