@@ -11,7 +11,7 @@ from countwheel.domain import ids
 from countwheel.domain.run import RunStatus
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
-from countwheel.store.walking import Walk
+from countwheel.store.walking import Walk, look_through
 
 _ALWAYS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 """When an occurrence can be."""
@@ -121,21 +121,13 @@ async def find_page(
         "least": ids.first_run_id(after),
     }
     before = min(before or ids.LAST_ID, ids.first_run_id(until + timedelta(milliseconds=1)))
-    walk, rows, found = Walk(monotonic), _FIRST_ROWS, list[RunRow]()
-    while True:
-        walk.begin_step()
-        step = await (
-            await connection.cursor().execute(
-                query("list_runs"), asked | {"before": before, "limit": limit - len(found), "rows": rows}
-            )
-        ).fetchall()
-        found += [RunRow(*row[:-1]) for row in step if row[0] is not None]
-        before = step[0][-1]
-        if len(found) >= limit or before is None:
-            return RunPage(found, None)
-        if (growth := walk.growth()) is None:
-            return RunPage(found, before)
-        rows *= growth
+
+    async def step(before: UUID, rows: int, left: int) -> tuple[list[RunRow], UUID | None]:
+        parameters = asked | {"before": before, "limit": left, "rows": rows}
+        looked_at = await (await connection.cursor().execute(query("list_runs"), parameters)).fetchall()
+        return [RunRow(*row[:-1]) for row in looked_at if row[0] is not None], looked_at[0][-1]
+
+    return RunPage(*await look_through(Walk(monotonic), before, step, rows=_FIRST_ROWS, limit=limit))
 
 
 async def find_attempts(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> list[AttemptRow]:

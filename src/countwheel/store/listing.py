@@ -21,7 +21,7 @@ from countwheel.store.database import Connection
 from countwheel.store.ledger import RunRow
 from countwheel.store.partitions import ledger_days
 from countwheel.store.queries import query
-from countwheel.store.walking import Walk
+from countwheel.store.walking import Walk, look_through
 
 ENDLESS = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC))
 FIRST_ID = UUID(int=0)
@@ -163,19 +163,16 @@ async def _in_line(
     connection: Connection, asked: dict[str, Any], before: Before, walk: Walk
 ) -> tuple[list[Listed], Before | None]:
     """Look through the runs that nobody holds, in steps of rows, until the page is full or time is up."""
-    found, rows = list[Listed](), _FIRST_ROWS // _effort(asked)
-    while True:
-        walk.begin_step()
-        parameters = asked | {"limit": asked["limit"] - len(found), "rows": rows} | _keys(before)
-        step = await (await connection.cursor().execute(query("list_live"), parameters, prepare=False)).fetchall()
-        found += [Listed(RunRow(*row[:-3]), row[-3]) for row in step if row[0] is not None]
-        *_, moment, run_id = step[0]
-        if len(found) >= asked["limit"] or moment is None:
-            return found, None
-        before = Before(moment, run_id)
-        if (growth := walk.growth()) is None:
-            return found, before
-        rows *= growth
+
+    async def step(before: Before, rows: int, left: int) -> tuple[list[Listed], Before | None]:
+        parameters = asked | {"limit": left, "rows": rows} | _keys(before)
+        cursor = await connection.cursor().execute(query("list_live"), parameters, prepare=False)
+        looked_at = await cursor.fetchall()
+        *_, moment, run_id = looked_at[0]
+        found = [Listed(RunRow(*row[:-3]), row[-3]) for row in looked_at if row[0] is not None]
+        return found, None if moment is None else Before(moment, run_id)
+
+    return await look_through(walk, before, step, rows=_FIRST_ROWS // _effort(asked), limit=asked["limit"])
 
 
 async def _ended(

@@ -145,13 +145,7 @@ _FRAGMENTS = {
         ))
     """,
     "ended_narrowed": """
-        h.tenant_id = %(tenant_id)s AND h.resolution IS DISTINCT FROM 'RETRIED'
-        AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
-        AND (%(job_id)s::uuid IS NULL OR h.job_id = %(job_id)s::uuid)
-        AND (%(trigger)s::text IS NULL OR h.trigger = %(trigger)s::text)
-        AND (%(fingerprint)s::text IS NULL OR h.fingerprint = %(fingerprint)s::text)
-        AND (%(error_class)s::text IS NULL OR h.error_class = %(error_class)s::text)
-        AND h.finished_at >= %(finished_after)s AND h.finished_at < %(finished_before)s
+        {{ended_alone}}
         AND (%(target)s::text IS NULL OR h.target = %(target)s::text OR (h.target IS NULL AND (
             SELECT j.target_host = %(target)s::text FROM jobs j WHERE j.job_id = h.job_id
         )))
@@ -168,14 +162,18 @@ _FRAGMENTS = {
         AND h.finished_at < %(horizon)s
     """,
     "ended_filter": """
+        {{ended_alone}}
+        AND (%(target)s::text IS NULL OR coalesce(h.target, j.target_host) = %(target)s::text)
+        AND j.labels @> ALL (%(labels)s::jsonb[])
+    """,
+    # What an ended run is narrowed to that it tells by itself. After those that name it.
+    "ended_alone": """
         h.tenant_id = %(tenant_id)s AND h.resolution IS DISTINCT FROM 'RETRIED'
         AND (%(show_deleted)s::boolean OR h.deleted_at IS NULL)
         AND (%(job_id)s::uuid IS NULL OR h.job_id = %(job_id)s::uuid)
         AND (%(trigger)s::text IS NULL OR h.trigger = %(trigger)s::text)
-        AND (%(target)s::text IS NULL OR coalesce(h.target, j.target_host) = %(target)s::text)
         AND (%(fingerprint)s::text IS NULL OR h.fingerprint = %(fingerprint)s::text)
         AND (%(error_class)s::text IS NULL OR h.error_class = %(error_class)s::text)
-        AND j.labels @> ALL (%(labels)s::jsonb[])
         AND h.finished_at >= %(finished_after)s AND h.finished_at < %(finished_before)s
     """,
     # The policies of a holder of rights, as names with documents.
