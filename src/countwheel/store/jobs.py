@@ -16,7 +16,7 @@ from countwheel.store.audit_log import Entry, columns_of_entries
 from countwheel.store.columns import columns_of
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
-from countwheel.store.walking import Walk
+from countwheel.store.walking import Walk, look_through
 
 
 class NewJob(NamedTuple):
@@ -171,27 +171,13 @@ def prepare(definition: Definition, tenant_id: UUID, created_at: datetime) -> Ne
     """Return what creating a job writes, without a key. `created_at` is in whole milliseconds."""
     run_id = ids.run_id(definition.job_id, definition.first_occurrence, Trigger.SCHEDULE)
     return NewJob(
-        job_id=definition.job_id,
         tenant_id=tenant_id,
-        schedule_recurring=definition.schedule_recurring,
-        schedule_oneoff=definition.schedule_oneoff,
-        timezone=definition.timezone,
-        terms=definition.terms,
-        calling=definition.calling,
-        job_url=definition.job_url,
-        target_host=definition.target_host,
-        job_payload=definition.job_payload,
-        name=definition.name,
-        labels=json.dumps(definition.labels) if definition.labels else "{}",
-        timeout_seconds=definition.timeout_seconds,
-        max_attempts=definition.max_attempts,
         created_at=created_at,
         run_id=run_id,
         bucket=ids.bucket_of(run_id),
         scheduled_for=definition.first_occurrence,
         due_at=definition.first_due_at,
-        delivery=definition.delivery,
-        on_unknown=definition.on_unknown,
+        **columns_of_definition(definition),
     )
 
 
@@ -224,22 +210,17 @@ async def find_page(
 ) -> JobPage:
     """Return up to `limit` jobs of a tenant, newest first, older than `before`. `monotonic` tells how long it takes."""
     asked = narrow.parameters(tenant_id)
-    walk, rows, found = Walk(monotonic), _FIRST_ROWS, list[JobRow]()
-    while True:
-        walk.begin_step()
+
+    async def step(before: UUID | None, rows: int, left: int) -> tuple[list[JobRow], UUID | None]:
         cursor = await connection.cursor().execute(
             query("list_jobs"),
-            asked | {"before": before, "limit": limit - len(found), "rows": rows},
+            asked | {"before": before, "limit": left, "rows": rows},
             prepare=False,  # planned for what is asked, not once for all
         )
-        step = await cursor.fetchall()
-        found += [JobRow(*row[:-1]) for row in step if row[0] is not None]
-        before = step[0][-1]
-        if len(found) >= limit or before is None:
-            return JobPage(found, None)
-        if (growth := walk.growth()) is None:
-            return JobPage(found, before)
-        rows *= growth
+        looked_at = await cursor.fetchall()
+        return [JobRow(*row[:-1]) for row in looked_at if row[0] is not None], looked_at[0][-1]
+
+    return JobPage(*await look_through(Walk(monotonic), before, step, rows=_FIRST_ROWS, limit=limit))
 
 
 async def count_matching(
