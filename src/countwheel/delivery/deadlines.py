@@ -48,12 +48,14 @@ class Deadlines:
 
     def _look(self) -> None:
         now = self._clock()
-        for exchange in [exchange for exchange, deadline in self._deadlines.items() if deadline <= now]:
+        overdue = [exchange for exchange, deadline in self._deadlines.items() if deadline <= now]
+        for exchange in overdue:
             del self._deadlines[exchange]
-            exchange.time_is_up()
         self._looks_at = float("inf")
         if self._deadlines:
             self._arm(max(min(self._deadlines.values()), now + GRAIN_SECONDS))
+        for exchange in overdue:  # last: whatever comes of it, the others are looked after
+            exchange.time_is_up()
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:

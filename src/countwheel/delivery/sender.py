@@ -18,7 +18,7 @@ from countwheel.delivery.pool import Pool
 from countwheel.delivery.resolver import Addresses, NameNotFoundError, Resolver
 from countwheel.delivery.way import UnsentError, Way, milliseconds
 from countwheel.delivery.wire import Destination, MalformedCallError, destination, encode_head
-from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind, Response
+from countwheel.domain.attempt import SUCCESSES, AttemptResult, Call, Failure, FailureKind, Response
 
 MAX_ADDRESSES = 8
 """How many of a name's addresses are tried where connecting fails. All that the name has are judged."""
@@ -106,9 +106,8 @@ class HttpSender:
         way = Way(self._clock())
         try:
             to, head = destination(call.url), encode_head(call)
-            if refusal := self._guard.url_refusal(call.url):
-                raise UnsentError(FailureKind.BLOCKED, refusal)
-            connection = self._idle_connection(to) or await self._connection(to, call, way)
+            places = self._known_places(call.url, way.began)
+            connection = self._parts().pool.take(places) or await self._connection(to, call, way)
         except UnsentError as error:
             return self._unsent(error.kind, str(error), way)
         except NameNotFoundError as error:
@@ -153,12 +152,6 @@ class HttpSender:
             pool = Pool(loop, self._clock, limit=self._connections)
             self._opened = _Parts(pool, Resolver(self._clock), Connector(loop, pool, self._tls, self._clock))
         return self._opened
-
-    def _idle_connection(self, to: Destination) -> Connection | None:
-        """Return a connection that is there already, if the host's addresses are known: without waiting."""
-        parts = self._parts()
-        addresses = parts.resolver.known(to.host)
-        return parts.pool.take(self._judged(to, addresses)) if addresses is not None else None
 
     def _known_places(self, url: str, now: float) -> Sequence[Place]:
         """Return where a URL leads, as it was judged a moment ago or is judged now; nothing where that is not known."""
@@ -251,7 +244,7 @@ class HttpSender:
             told(Failure(kind, detail, maybe_sent=True, trace=trace))
             return
         answer = connection.reader
-        if 200 <= answer.status < 300:  # noqa: PLR2004 (the 2xx, of which no header is ever asked for)
+        if answer.status in SUCCESSES:  # no header of theirs is ever asked for
             result = Response(answer.status, answer.head, trace=trace)
         else:
             headers = answer.headers()
