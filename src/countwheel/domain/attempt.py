@@ -11,6 +11,9 @@ MAX_TRACE_CHARACTERS = 200
 
 _UNKNOWN = "-"
 
+SUCCESSES = range(200, 300)
+"""The statuses by which a target says that it took the call."""
+
 RETRY_HEADER = "countwheel-retry"
 """With `never`, a target ends a run that would be tried again."""
 

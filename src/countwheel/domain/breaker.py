@@ -33,6 +33,9 @@ _OURS = frozenset({FailureKind.BLOCKED, FailureKind.ABORTED, FailureKind.LOST, F
 """Failures that say nothing about the target."""
 
 
+_TOO_MUCH = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+
+
 class Sign(Enum):
     """What one outcome says about its target."""
 
@@ -47,9 +50,7 @@ def sign_of(result: AttemptResult) -> Sign:
     """Return what an outcome says about its target. Other 4xx speak of the call, and the target was well enough."""
     if isinstance(result, Failure):
         return Sign.NOTHING if result.kind in _OURS else Sign.FAILED
-    if result.status < HTTPStatus.BAD_REQUEST:
-        return Sign.WELL
-    if result.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+    if result.status in _TOO_MUCH:
         return Sign.TOO_MUCH
     return Sign.FAILED if result.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Sign.WELL
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from countwheel.domain.attempt import AttemptResult, Failure, Response
+from countwheel.domain.attempt import SUCCESSES, AttemptResult, Failure, Response
 from countwheel.domain.run import RunStatus
 
 DEAD_LETTERS = frozenset({RunStatus.FAILED, RunStatus.UNKNOWN})
@@ -48,7 +48,7 @@ def class_of(result: AttemptResult | None) -> str | None:
     match result:
         case Failure(kind):
             return str(kind)
-        case Response(status) if not 200 <= status <= 299:  # noqa: PLR2004 (the 2xx)
+        case Response(status) if status not in SUCCESSES:
             return f"http_{status}"
         case _:
             return None

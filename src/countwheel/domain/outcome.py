@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeGuard
 
-from countwheel.domain.attempt import AttemptResult, Failure, FailureKind, Response
+from countwheel.domain.attempt import SUCCESSES, AttemptResult, Failure, FailureKind, Response
 from countwheel.domain.policy import MAX_RETRY_AFTER, Delivery, Jitter, OnUnknown, RetryPolicy
 
 RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -63,7 +63,7 @@ def is_accepted(result: AttemptResult) -> bool:
 
 def is_success(result: AttemptResult) -> TypeGuard[Response]:
     """Whether the target took the call: any 2xx."""
-    return isinstance(result, Response) and 200 <= result.status < 300  # noqa: PLR2004 (the 2xx)
+    return isinstance(result, Response) and result.status in SUCCESSES
 
 
 def decide(

@@ -166,7 +166,7 @@ def is_used_up(terms: Terms, runs_begun: int) -> bool:
 
 def is_last(scheduled_for: datetime, job: Scheduled, runs_begun: int) -> bool:
     """Whether nothing is left of a job after this occurrence. A job whose schedule means nothing is not at its end."""
-    if is_used_up(decode(job.terms), runs_begun):
+    if job.schedule_recurring is None or is_used_up(decode(job.terms), runs_begun):
         return True
     try:
         schedule = recurring_of(job)
@@ -188,9 +188,7 @@ class ScheduledRun(Scheduled, Protocol):
 
 def ends_its_schedule(run: ScheduledRun) -> bool:
     """Whether nothing is left of a job after this run: its last occurrence, and no run beside its schedule."""
-    if run.trigger != Trigger.SCHEDULE:
-        return False
-    return run.schedule_recurring is None or is_last(run.scheduled_for, run, run.runs_begun)
+    return run.trigger == Trigger.SCHEDULE and is_last(run.scheduled_for, run, run.runs_begun)
 
 
 def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime | None:

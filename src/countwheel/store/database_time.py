@@ -71,7 +71,7 @@ class DatabaseTime:
 
         Raises `UnknownDatabaseTimeError` before the first measurement.
         """
-        return (self._best or self._measured()).lower_bound(monotonic)
+        return self._measured().lower_bound(monotonic)
 
     def monotonic_of(self, instant: datetime) -> float:
         """Return the monotonic moment at which the database's time is certain to have reached `instant`."""
