@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from countwheel.api.parts import ApiParts
-from countwheel.api.problems import Problem
+from countwheel.api.problems import used_up
 from countwheel.api.source import source_ip
 from countwheel.auth.slowdown import FORGOTTEN_AFTER_SECONDS, FREE_FAILURES, Address
 
-_POLICY = f'"failures";q={FREE_FAILURES};w={FORGOTTEN_AFTER_SECONDS:.0f}'
+_POLICY = f"q={FREE_FAILURES};w={FORGOTTEN_AFTER_SECONDS:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,6 @@ def begin_attempt(api: ApiParts, request: Request, name: str) -> Attempt:
     address = source_ip(request.scope, api.settings.trusted_proxies)
     wait = math.ceil(api.slow_down.wait_seconds(name, address, api.clock.monotonic()))
     if wait > 0:
-        headers = {
-            "Retry-After": str(wait),
-            "RateLimit-Policy": _POLICY,
-            "RateLimit": f'"failures";r=0;t={wait}',
-        }
         detail = f"too many wrong secrets: try again in {wait} s"
-        raise Problem(429, "too-many-requests", detail=detail, headers=headers)
+        raise used_up("too-many-requests", detail, limit="failures", policy=_POLICY, seconds=wait)
     return Attempt(api, name, address)

@@ -152,3 +152,16 @@ def of_status(status: int, detail: str | None = None) -> Problem:
     """Return a problem for a status that the framework chose."""
     kind = _KINDS.get(status, "invalid-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error")
     return Problem(status, kind, detail=detail or HTTPStatus(status).phrase)
+
+
+def used_up(kind: str, detail: str, *, limit: str, policy: str, seconds: int) -> Problem:
+    """Return the 429 of a limit that is used up, and that is worth asking for again in `seconds` (criterion E5).
+
+    `limit` and `policy` (its parameters) are told in the fields of the IETF draft ratelimit-headers.
+    """
+    headers = {
+        "Retry-After": str(seconds),
+        "RateLimit-Policy": f'"{limit}";{policy}',
+        "RateLimit": f'"{limit}";r=0;t={seconds}',
+    }
+    return Problem(429, kind, detail=detail, headers=headers)

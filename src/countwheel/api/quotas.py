@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from uuid import UUID
 
-from countwheel.api.problems import Problem
+from countwheel.api.problems import Problem, used_up
 from countwheel.auth.kept import Kept
 from countwheel.clock import Clock
 from countwheel.domain.quota import Bucket
@@ -20,6 +20,8 @@ from countwheel.store.tenants import Quotas, Usage
 
 _KEPT_SECONDS = 3.0
 _COUNTED_SECONDS = 5.0
+_AGAIN_SECONDS = 60
+"""What a count of jobs or bytes allows changes when something is deleted: nobody knows when."""
 _MOST_BUCKETS = 10_000
 
 
@@ -119,22 +121,11 @@ class QuotaKeeper:
 
 
 def _too_fast(name: str, rate: float, wait: float) -> Problem:
-    seconds = max(1, math.ceil(wait))
-    headers = {
-        "Retry-After": str(seconds),
-        "RateLimit-Policy": f'"{name}";q={max(1, int(rate))};w={max(1, math.ceil(1 / rate))}',
-        "RateLimit": f'"{name}";r=0;t={seconds}',
-    }
     detail = f"more than this tenant's quota of {rate:g} ({name}): send it again after Retry-After"
-    return Problem(429, "quota-exceeded", detail=detail, headers=headers)
+    policy = f"q={max(1, int(rate))};w={max(1, math.ceil(1 / rate))}"
+    return used_up("quota-exceeded", detail, limit=name, policy=policy, seconds=max(1, math.ceil(wait)))
 
 
 def _used_up(name: str, most: int, advice: str) -> Problem:
-    headers = {
-        "Retry-After": "60",
-        "RateLimit-Policy": f'"{name}";q={most}',
-        "RateLimit": f'"{name}";r=0;t=60',
-    }
-    return Problem(
-        429, "quota-exceeded", detail=f"this tenant's quota {name} of {most} is used up: {advice}", headers=headers
-    )
+    detail = f"this tenant's quota {name} of {most} is used up: {advice}"
+    return used_up("quota-exceeded", detail, limit=name, policy=f"q={most}", seconds=_AGAIN_SECONDS)
