@@ -1,22 +1,11 @@
 """A call on a connection that stands leaves in the step that asks for it, and is told of once, or aborted."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from countwheel.delivery.guard import Guard
 from countwheel.delivery.sender import HttpSender
 from countwheel.domain.attempt import AttemptResult, Call, Failure, FailureKind, Response
 from countwheel.testing import Reply, WebhookReceiver
-from harness import LOOPBACK
-
-
-@pytest.fixture
-async def sender() -> AsyncIterator[HttpSender]:
-    opened = HttpSender(Guard(LOOPBACK, allow_http=True), connections=100)
-    yield opened
-    await opened.close()
 
 
 class Told:

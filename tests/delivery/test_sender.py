@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import socket
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from harness import LOOPBACK, free_port
 
 BODY = b'{"hello":"world"}'
 HEADERS = (("content-type", "application/json"), ("webhook-id", "run-1"))
-
-
-@pytest.fixture
-async def sender() -> AsyncIterator[Sender]:
-    opened = HttpSender(Guard(LOOPBACK, allow_http=True), connections=100)
-    yield opened
-    await opened.close()
 
 
 def call(url: str, *, timeout_seconds: float = 5.0) -> Call:
