@@ -23,7 +23,7 @@ LIVE = {
     "labels": [], "before": datetime(9999, 12, 31, tzinfo=UTC), "before_id": LAST, "limit": 51, "rows": 1000,
     "tried": False, "set_aside": False,
 }  # fmt: skip
-FULL_DAYS = {f"run_history_ago{ago}" for ago in range(2, DAYS)}
+FULL_DAYS = {f"run_history_ago{ago}" for ago in range(1, DAYS)}
 """Of an empty one any plan will do."""
 ANYTHING = {"before": ENDED["finished_before"], "before_id": LAST}
 
