@@ -1,7 +1,7 @@
 """Makes outcomes durable, in batches, each row fenced.
 
-While one batch is on its way the next one gathers, so that the batch grows with the load by itself. A batch whose
-COMMIT went unanswered is simply sent again: what was recorded the first time is the node's no more, and
+While one batch is on its way the next one gathers, and for a moment after it, so that the batch grows with the load by
+itself: a commit a run is what a steady stream would cost else. A batch whose COMMIT went unanswered is simply sent again: what was recorded the first time is the node's no more, and
 matches nothing.
 """
 
@@ -29,9 +29,10 @@ from countwheel.store.targets import SetAsideRun
 _log = structlog.get_logger(__name__)
 
 _MAX_BATCH = 1024
-_BUSY_BATCH = 64
-"""After a batch of so many the next one gathers for a moment: many runs need fewer statements and commits."""
 _GATHER_SECONDS = 0.004
+"""How long a batch gathers in a stream."""
+_PAUSE_SECONDS = 0.01
+"""What comes so long after the last batch comes in no stream, and is written at once."""
 
 
 Record = FinishedRun | RetriedRun | AcceptedRun | SetAsideRun
@@ -49,7 +50,7 @@ class Recorder:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waiting: list[_Entry] = []
-        self._is_busy = False
+        self._wrote_at = float("-inf")
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -64,16 +65,17 @@ class Recorder:
     async def run_once(self) -> float:
         """Write down one batch, waiting for something to write. Returns 0: the next batch may be waiting."""
         await self._arrived.wait()
-        if self._is_busy and len(self._waiting) < _MAX_BATCH:
-            await self._context.clock.sleep(_GATHER_SECONDS)
+        clock = self._context.clock
+        if len(self._waiting) < _MAX_BATCH and clock.monotonic() - self._wrote_at < _PAUSE_SECONDS:
+            await clock.sleep(_GATHER_SECONDS)
         batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-        self._is_busy = len(batch) >= _BUSY_BATCH
         try:
             await self._record(batch)
         except BaseException:
             # Nothing is lost: what could not be written goes back to the front of the queue.
             self._waiting[:0] = [entry for entry in batch if entry.held.is_held]
             raise
+        self._wrote_at = clock.monotonic()
         if not self._waiting:
             self._arrived.clear()
             self._idle.set()
