@@ -32,6 +32,8 @@ _FIRST_ROWS, _FIRST_ENDED_ROWS = 1_000, 2_000
 """How many live runs are looked at first, and about how many ended ones: a millisecond's."""
 _WITH_JOBS = 8
 """It is so many times less where each run's job is looked at, too."""
+_WITH_NEARLY_ALL = 4
+"""And so many times less where nearly every run is one of those that are asked for."""
 _SHARE_OF_FAILURES = 20
 """The first span of what did not succeed has so many times as many: only that is read."""
 _SHORTEST_SPAN = timedelta(milliseconds=10)
@@ -209,8 +211,11 @@ async def _ended(
 
 
 def _effort(asked: dict[str, Any]) -> int:
-    """Return how many times as much it is to look at a run."""
-    return _WITH_JOBS if asked["labels"] or asked["target"] else 1
+    """Return by how much fewer runs are looked at first: each is more to look at, or few are enough."""
+    if asked["labels"] or asked["target"]:
+        return _WITH_JOBS
+    is_any = not (asked["job_id"] or asked["trigger"] or asked["fingerprint"] or asked["error_class"])
+    return _WITH_NEARLY_ALL if is_any else 1
 
 
 def _keys(before: Before) -> dict[str, Any]:
