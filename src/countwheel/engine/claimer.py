@@ -27,8 +27,8 @@ _LARGE: ClaimSize = 64
 _FAIR_EVERY_SECONDS = 0.2
 _AT_ONCE = 2
 """Claims under way at once, as long as more is due."""
-_GATHER_SECONDS = 0.1
-"""What comes into the look-ahead gathers for so long: a steady stream is claimed ten times a second, not forty."""
+_GATHERING_SHARE = 0.2
+"""For so much of the look-ahead what comes into it gathers: a stream is claimed ten times a second, not forty."""
 
 
 class _Take(Protocol):
@@ -95,7 +95,7 @@ class Claimer:
             next_due = await runs.next_due(connection)
         if next_due is None:
             return False
-        horizon = timedelta(seconds=self._context.settings.look_ahead_seconds - _GATHER_SECONDS)
+        horizon = timedelta(seconds=self._context.settings.look_ahead_seconds * (1 - _GATHERING_SHARE))
         return next_due <= self._context.database_time.at(self._context.clock.monotonic()) + horizon
 
     async def _claim_fairly(self) -> None:
