@@ -14,6 +14,7 @@ from uuid import UUID
 from countwheel.domain import ids
 from countwheel.engine.context import Context
 from countwheel.engine.held import Held
+from countwheel.engine.pieces import pieces
 from countwheel.engine.taking import Taken, obey_plans
 from countwheel.engine.targets import target_of
 from countwheel.engine.timer import Timer
@@ -87,7 +88,7 @@ class Claimer:
 
     async def _claim_batch(self, size: ClaimSize) -> Taken:
         taken = await self._claim(partial(runs.claim, size=size))
-        self._take_in(taken)
+        await self._take_in(taken)
         return taken
 
     async def _is_anything_due(self) -> bool:
@@ -111,7 +112,7 @@ class Claimer:
         if not chosen or len(waiting) == 1:  # one tenant alone: nobody to be fair to
             return
         self._last_served = chosen[-1]
-        self._take_in(await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen)))
+        await self._take_in(await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen)))
 
     def _in_turn(self, tenants: list[UUID]) -> list[UUID]:
         """Return tenants beginning after the one that was served last, so that a crowd of them is served in turns."""
@@ -127,12 +128,13 @@ class Claimer:
             )
             return await obey_plans(connection, claimed, self._context.targets.keep_back, node_id=node_id)
 
-    def _take_in(self, taken: Taken) -> None:
-        for run in taken.to_send:
-            due = self._context.database_time.monotonic_of(run.due_at)
-            held = Held(run, taken.claimed_by, due, target_of(run), arms_next=run.run_id in taken.arming)
-            self._context.held.add(held)
-            self._timer.hold(held)
+    async def _take_in(self, taken: Taken) -> None:
+        async for piece in pieces(taken.to_send):
+            for run in piece:
+                due = self._context.database_time.monotonic_of(run.due_at)
+                held = Held(run, taken.claimed_by, due, target_of(run), arms_next=run.run_id in taken.arming)
+                self._context.held.add(held)
+                self._timer.hold(held)
 
 
 async def _all_of(*claims: Coroutine[None, None, Taken]) -> list[Taken]:

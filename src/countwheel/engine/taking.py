@@ -19,6 +19,7 @@ from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
+from countwheel.engine.pieces import pieces
 from countwheel.store import errands, runs, targets
 from countwheel.store.database import Connection
 from countwheel.store.endings import complete
@@ -66,7 +67,9 @@ async def obey_plans(
     if not claimed:
         return NOTHING
     planned = await _plan_all(connection, claimed)
-    occurrences = [_occurrence(entry, entry.plan.following) for entry in planned if entry.plan.following]
+    occurrences: list[NewOccurrence] = []
+    async for piece in pieces(planned):
+        occurrences += [_occurrence(entry, entry.plan.following) for entry in piece if entry.plan.following]
     if occurrences:
         await runs.insert_occurrences(connection, occurrences)
     if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
@@ -88,7 +91,10 @@ async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> li
     arming = [run.job_id for run in claimed if _is_arming(run)]
     # A statement of its own: its snapshot is later than the claim's locks (see store/cancellation.py).
     cancelled = await runs.find_cancelled(connection, arming) if arming else {}
-    return [_counted(_Planned(run, _plan(run, cancelled))) for run in claimed]
+    planned: list[_Planned] = []
+    async for piece in pieces(claimed):
+        planned += [_counted(_Planned(run, _plan(run, cancelled))) for run in piece]
+    return planned
 
 
 def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planning.Plan:
