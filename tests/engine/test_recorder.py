@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,27 +30,34 @@ class NoDatabase:
         yield None
 
 
+@dataclass
+class Written:
+    """What was written, and when (in seconds of the clock that `stream` moves)."""
+
+    clock: FakeClock = field(default_factory=lambda: FakeClock(START, monotonic=0.0))
+    put_at: list[float] = field(default_factory=list)
+    written_at: list[float] = field(default_factory=list)
+    """Of each outcome."""
+    batches: list[int] = field(default_factory=list)
+
+
 @pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many records each statement had."""
-    sizes: list[int] = []
+def written(monkeypatch: pytest.MonkeyPatch) -> Written:
+    """Take in what the recorder writes."""
+    seen = Written()
 
     async def set_aside(_: object, batch: Sequence[SetAsideRun], **_of: str) -> set[UUID]:
-        sizes.append(len(batch))
+        seen.batches.append(len(batch))
+        seen.written_at += [seen.clock.monotonic()] * len(batch)
         return {each.run_id for each in batch}
 
     monkeypatch.setattr(targets, "set_aside", set_aside)
-    return sizes
+    return seen
 
 
-def put_one(recorder: Recorder) -> None:
-    """Put an outcome, the shortest there is."""
-    run: Any = SimpleNamespace(run_id=uuid4(), job_id=uuid4(), trigger="schedule", overlap=None, terms=None)
-    recorder.put(Held(run, "node", 0.0, "target"), SetAsideRun(run.job_id, run.run_id, 1, None))
-
-
-async def stream(clock: FakeClock, milliseconds: int, every: int) -> None:
-    """Let outcomes come one by one, `every` so many milliseconds, until all are written."""
+async def stream(written: Written, milliseconds: int, every: int) -> None:
+    """Let outcomes come one by one, `every` so many milliseconds, and a while pass after the last."""
+    clock = written.clock
     parts = SimpleNamespace(clock=clock, database=NoDatabase(), held=HeldRuns(), node=SimpleNamespace(node_id="node"))
     recorder = Recorder(cast("Context", parts))
 
@@ -60,22 +68,25 @@ async def stream(clock: FakeClock, milliseconds: int, every: int) -> None:
     service = asyncio.create_task(serve())
     for millisecond in range(milliseconds + 10):
         if millisecond % every == 0 and millisecond < milliseconds:
-            put_one(recorder)
+            run: Any = SimpleNamespace(run_id=uuid4(), job_id=uuid4(), trigger="schedule", overlap=None, terms=None)
+            recorder.put(Held(run, "node", 0.0, "target"), SetAsideRun(run.job_id, run.run_id, 1, None))
+            written.put_at.append(clock.monotonic())
         for _ in range(5):
             await asyncio.sleep(0)  # noqa: TID251 (gives way; no time passes)
         clock.advance(A_MILLISECOND)
-    await recorder.wait_until_idle()
     service.cancel()
 
 
-async def test_what_comes_after_a_pause_is_written_at_once(batches: list[int]) -> None:
-    """One every twenty milliseconds: each has a statement of its own."""
-    await stream(FakeClock(START), milliseconds=200, every=20)
-    assert batches == [1] * 10
+async def test_what_comes_after_a_pause_is_written_at_once(written: Written) -> None:
+    """One every twenty milliseconds: each in the millisecond in which it comes."""
+    await stream(written, milliseconds=200, every=20)
+    assert written.written_at == written.put_at
 
 
-async def test_a_stream_gathers(batches: list[int]) -> None:
-    """One every millisecond: a statement for what four of them brought, not a commit a run."""
-    await stream(FakeClock(START), milliseconds=101, every=1)
-    assert sum(batches) == 101
-    assert len(batches) <= 101 / 4 + 2
+async def test_a_stream_gathers(written: Written) -> None:
+    """One every millisecond: a statement for what four of them brought, not a commit a run, and none waits longer."""
+    await stream(written, milliseconds=101, every=1)
+    assert sum(written.batches) == 101
+    assert len(written.batches) <= 101 / 4 + 2
+    waited = [late - early for early, late in zip(written.put_at, written.written_at, strict=True)]
+    assert max(waited) <= 5 * A_MILLISECOND

@@ -305,7 +305,7 @@ def test_the_runs_of_a_minute_are_counted_by_their_tenant_and_time(filled: psyco
 
 DAYS, A_DAY = 10, 10_000
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-"""Where the ledger ends: not the clock's now, by which a day that has just begun is too small to need an index."""
+"""Where the ledger ends. If it ended now, just after midnight its last day would have too few rows for an index."""
 LEDGER = f"""
     INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
         attempt, lost_attempts, fence, http_status, error, fingerprint)
@@ -376,8 +376,9 @@ def test_a_bite_of_a_redrive_reads_no_more_than_itself(ledger: psycopg.Connectio
 
 
 def test_a_span_with_what_succeeded_reads_that_span(ledger: psycopg.Connection) -> None:
-    """No index has them; the block ranges and the partitions of the other nine days are left alone."""
-    asked = {"statuses": ["SUCCEEDED", "FAILED"], "since": NOON - timedelta(minutes=5), "before": NOON}
+    """No index has them; the block ranges and the partitions of the other days are left alone."""
+    until = NOON - timedelta(hours=30)  # in the middle of a full day
+    asked = {"statuses": ["SUCCEEDED", "FAILED"], "since": until - timedelta(minutes=5), "before": until}
     scans = of_the_ledger(
         custom_plan(ledger, query("list_ended_within"), ENDED | asked | {"before_id": UUID(int=(1 << 128) - 1)})
     )

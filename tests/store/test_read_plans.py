@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from test_plans import A_DAY, DAYS, ENDED, TENANT, Scan, custom_plan, filled, generic_plan, ledger, of_the_ledger
+from test_plans import A_DAY, DAYS, ENDED, NOON, TENANT, Scan, custom_plan, filled, generic_plan, ledger, of_the_ledger
 
 from countwheel.store.queries import query
 
@@ -108,9 +108,9 @@ def test_a_page_of_a_jobs_runs_is_read_by_key_with_a_prepared_plan(ledger: psyco
 )
 def test_a_span_of_the_ledger_reads_that_span(ledger: psycopg.Connection, narrow: dict[str, Any]) -> None:
     """Neither another day nor all jobs, whatever is asked of them."""
-    until = datetime.now(UTC) - timedelta(hours=30)  # noqa: TID251 (the ledger is filled by this machine's clock)
+    until = NOON - timedelta(hours=30)  # in the middle of a full day
     asked = ANYTHING | {"before": until, "since": until - timedelta(minutes=5), "statuses": ["SUCCEEDED", "FAILED"]}
     scans = custom_plan(ledger, query("list_ended_within"), ENDED | asked | narrow)
     assert len({scan.table for scan in of_the_ledger(scans)}) <= 2
-    assert sum(scan.rows_visited for scan in of_the_ledger(scans)) <= A_DAY / 2
+    assert 0 < sum(scan.rows_visited for scan in of_the_ledger(scans)) <= A_DAY / 2
     assert visited(scans, "jobs") <= A_DAY / 2

@@ -29,7 +29,7 @@ _FAIR_EVERY_SECONDS = 0.2
 _AT_ONCE = 2
 """Claims under way at once, as long as more is due."""
 _GATHERING_SHARE = 0.2
-"""For so much of the look-ahead what comes into it gathers: a stream is claimed ten times a second, not forty."""
+"""In a stream what comes into the look-ahead gathers for so much of it: it is claimed ten times a second, not forty."""
 
 
 class _Take(Protocol):
@@ -51,6 +51,7 @@ class Claimer:
         self._context = context
         self._timer = timer
         self._more_is_due = True
+        self._claimed_at = float("-inf")
         self._fair_again_at = float("-inf")
         self._last_served: UUID | None = None
         self._stopped = False
@@ -83,7 +84,9 @@ class Claimer:
         at_once = _AT_ONCE if self._more_is_due and room >= _AT_ONCE * size * ids.BUCKETS else 1
         taken = await _all_of(*(self._claim_batch(size) for _ in range(at_once)))
         # A full bucket may hide more, and so may a chain that is behind; otherwise the next look is soon enough.
-        self._more_is_due = any(each.count >= size or each.is_behind for each in taken)
+        self._more_is_due = any(each.fullest >= size or each.is_behind for each in taken)
+        if any(each.fullest for each in taken):
+            self._claimed_at = self._context.clock.monotonic()
         return 0.0 if self._more_is_due else self._context.settings.poll_every_seconds
 
     async def _claim_batch(self, size: ClaimSize) -> Taken:
@@ -96,8 +99,11 @@ class Claimer:
             next_due = await runs.next_due(connection)
         if next_due is None:
             return False
-        horizon = timedelta(seconds=self._context.settings.look_ahead_seconds * (1 - _GATHERING_SHARE))
-        return next_due <= self._context.database_time.at(self._context.clock.monotonic()) + horizon
+        now, look_ahead = self._context.clock.monotonic(), self._context.settings.look_ahead_seconds
+        gathering = look_ahead * _GATHERING_SHARE
+        # A claim a moment ago: this is a stream. What comes after a pause (a crowd, it may be) is claimed at once.
+        horizon = look_ahead - gathering if now - self._claimed_at < gathering else look_ahead
+        return next_due <= self._context.database_time.at(now) + timedelta(seconds=horizon)
 
     async def _claim_fairly(self) -> None:
         """Claim a little for each tenant that waits and holds little here."""

@@ -1,6 +1,6 @@
 """Many runs, a few at a time: between two pieces the event loop does what else is due.
 
-What is done with a claim of 500 runs in one go would keep a call whose moment has come waiting for ten milliseconds.
+To plan a claim of 500 runs and take them in would keep a call whose moment has come waiting for ten milliseconds.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Makes outcomes durable, in batches, each row fenced.
 
-While one batch is on its way the next one gathers, and for a moment after it, so that the batch grows with the load by
-itself: a commit a run is what a steady stream would cost else. A batch whose COMMIT went unanswered is simply sent
-again: what was recorded the first time is the node's no more, and matches nothing.
+While one batch is on its way the next one gathers, so that the batch grows with the load by itself; in a stream it
+gathers for a moment longer, or each run would cost a commit. A batch whose COMMIT went unanswered is simply sent again:
+what was recorded the first time is the node's no more, and matches nothing.
 """
 
 import asyncio

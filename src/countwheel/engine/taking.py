@@ -5,6 +5,7 @@ silent stop. What planning decides not to send is ended in the same transaction,
 its target's pace goes into a lane.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from uuid import UUID
 import structlog
 from msgspec.structs import replace
 
-from countwheel.domain import planning
+from countwheel.domain import ids, planning
 from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
@@ -42,8 +43,8 @@ class Taken:
     """What came of a claim."""
 
     to_send: list[ClaimedRun]
-    count: int
-    """Of all that were claimed, those that are not to be sent included."""
+    fullest: int
+    """How many of one bucket were claimed, at the most; those that are not to be sent count, too."""
     claimed_by: str
     """The incarnation that has the right to them. By the time that the claim is answered the node may be another."""
     is_behind: bool
@@ -67,9 +68,10 @@ async def obey_plans(
     if not claimed:
         return NOTHING
     planned = await _plan_all(connection, claimed)
+    arming = [entry for entry in planned if entry.plan.following is not None]
     occurrences: list[NewOccurrence] = []
-    async for piece in pieces(planned):
-        occurrences += [_occurrence(entry, entry.plan.following) for entry in piece if entry.plan.following]
+    async for piece in pieces(arming):
+        occurrences += [_occurrence(entry.run, entry.plan.following) for entry in piece if entry.plan.following]
     if occurrences:
         await runs.insert_occurrences(connection, occurrences)
     if counting := [entry.run.job_id for entry in planned if entry.plan.counts]:
@@ -83,8 +85,13 @@ async def obey_plans(
         await targets.set_aside(connection, kept_back, node_id=node_id)
         waiting = {aside.run_id for aside in kept_back}
         to_send = [run for run in to_send if run.run_id not in waiting]
-    arming = frozenset([entry.run.run_id for entry in planned if entry.plan.following is not None])
-    return Taken(to_send, len(claimed), node_id, any(map(_is_behind, planned)), arming)
+    return Taken(
+        to_send,
+        fullest=max(Counter(ids.bucket_of(run.run_id) for run in claimed).values()),
+        claimed_by=node_id,
+        is_behind=any(map(_is_behind, arming)),
+        arming=frozenset([entry.run.run_id for entry in arming]),
+    )
 
 
 async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
@@ -136,10 +143,10 @@ def _counted(entry: _Planned) -> _Planned:
     return _Planned(replace(entry.run, runs_begun=entry.run.runs_begun + 1), entry.plan)
 
 
-def _occurrence(entry: _Planned, following: datetime) -> NewOccurrence:
-    schedule = recurring_of(entry.run)
+def _occurrence(run: ClaimedRun, following: datetime) -> NewOccurrence:
+    schedule = recurring_of(run)
     due_at = following if schedule is None else schedule.due_at(following)
-    return runs.occurrence(entry.run.job_id, entry.run.tenant_id, following, due_at)
+    return runs.occurrence(run.job_id, run.tenant_id, following, due_at)
 
 
 def _cancellation(entry: _Planned) -> list[Errand]:

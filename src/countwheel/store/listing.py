@@ -33,7 +33,7 @@ _FIRST_ROWS, _FIRST_ENDED_ROWS = 1_000, 2_000
 _WITH_JOBS = 8
 """It is so many times less where each run's job is looked at, too."""
 _WITH_NEARLY_ALL = 4
-"""And so many times less where nearly every run is one of those that are asked for."""
+"""And so many times less where nothing is narrowed: of a tenant that has most of the runs nearly all are wanted."""
 _SHARE_OF_FAILURES = 20
 """The first span of what did not succeed has so many times as many: only that is read."""
 _SHORTEST_SPAN = timedelta(milliseconds=10)
@@ -211,7 +211,7 @@ async def _ended(
 
 
 def _effort(asked: dict[str, Any]) -> int:
-    """Return by how much fewer runs are looked at first: each is more to look at, or few are enough."""
+    """Return how many times fewer runs are looked at first: each is more to look at, or few are enough."""
     if asked["labels"] or asked["target"]:
         return _WITH_JOBS
     is_any = not (asked["job_id"] or asked["trigger"] or asked["fingerprint"] or asked["error_class"])

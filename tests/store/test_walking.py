@@ -1,0 +1,31 @@
+"""How far a page looks: step by step, as long as its time lasts (decision 0028)."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from countwheel.store.walking import WALK_SECONDS, Walk
+from countwheel.testing import FakeClock
+
+START = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("steps_left", "growth"), [(9.0, 4), (3.1, 3), (1.0, 1), (0.6, 1), (0.4, None), (0.0, None), (-1.0, None)]
+)
+def test_the_next_step_is_as_long_as_the_time_allows(steps_left: float, growth: int | None) -> None:
+    """By what the last one took: up to four times as long, or none where less than half of that is left."""
+    clock = FakeClock(START)
+    walk = Walk(clock.monotonic)
+    took = WALK_SECONDS / 10
+    clock.advance(WALK_SECONDS - steps_left * took - took)
+    walk.begin_step()
+    clock.advance(took)
+    assert walk.growth() == growth
+
+
+def test_a_step_that_took_no_time_is_followed_by_a_longer_one() -> None:
+    """The clock may not have moved."""
+    walk = Walk(FakeClock(START).monotonic)
+    walk.begin_step()
+    assert walk.growth() == 4
