@@ -101,6 +101,13 @@ async def insert(dsn: str, tenant_id: UUID, jobs: Jobs) -> None:
             await connection.execute("VACUUM jobs, runs")
 
 
+async def settle(dsn: str) -> None:
+    """Let the database come to rest: what a few quiet minutes would do by themselves."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("VACUUM ANALYZE")
+        await connection.execute("CHECKPOINT")
+
+
 async def put_to_sleep(dsn: str, tenant_id: UUID, count: int, now: float) -> None:
     """Put jobs into the database that are due in a month or later, and let the database come to rest."""
     month = 30 * 86_400

@@ -1,4 +1,4 @@
-"""The ceiling: claim, signed POST, durable finish, and nothing else. No scheduler of this make could be faster.
+"""The ceiling: claim, signed POST, durable finish, and nothing else. No scheduler in one process could be faster.
 
 One process, one event loop (uvloop), two connections to the same PostgreSQL that schedulers have, and the same sink:
 

@@ -14,7 +14,7 @@ from benchmarks.row import Figures, Row, repeat
 from benchmarks.stage import Stage, stage
 from benchmarks.watch import ROWS_A_SECOND, watch
 
-_BEFORE_SECONDS, _AFTER_SECONDS = 2.0, 8.0
+_BEFORE_SECONDS, _AFTER_SECONDS = 2.0, 20.0
 _HERD = (Goal("p99_ms", "ms", at_most=120.0),)
 _CROWD = (Goal("last_sent_seconds", "s", at_most=6.0), Goal("others_p99_ms", "ms", at_most=1000.0))
 
@@ -22,7 +22,7 @@ _CROWD = (Goal("last_sent_seconds", "s", at_most=6.0), Goal("others_p99_ms", "ms
 async def crowd(on: Stage, jobs: int, others: int) -> Figures:
     """Let one tenant have `jobs` due at one instant, and another one `others` a second, each at its own millisecond.
 
-    The stream begins before the crowd, and ends after it.
+    The stream begins before the crowd, and ends after it (on a machine that sends a crowd of 100,000 in 20 s).
     """
     due = float(math.ceil(time.time() + 6 + jobs / ROWS_A_SECOND))
     stream = int(others * (_BEFORE_SECONDS + _AFTER_SECONDS))

@@ -23,10 +23,15 @@ class Row:
 
 
 async def alternate(rounds: int, cases: Mapping[str, Round]) -> dict[str, list[Figures]]:
-    """Measure every case once a round, in turn, so that a change of the machine's mood meets all of them."""
+    """Measure every case once a round, in turn, so that a slow moment of the machine hits all of them.
+
+    Each round begins with another one: whoever is first, or comes after whom, is the same for all in the end.
+    """
     measured: dict[str, list[Figures]] = {label: [] for label in cases}
+    order = list(cases.items())
     for number in range(rounds):
-        for label, measure in cases.items():
+        first = number % len(order)
+        for label, measure in order[first:] + order[:first]:
             figures = await measure()
             measured[label].append(figures)
             print(f"  {number + 1}/{rounds} {label}: {Measurement(label, [figures]).line()}", flush=True)

@@ -4,8 +4,10 @@ import asyncio
 import json
 import time
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
+from benchmarks.bulk import settle
 from benchmarks.drain import drain
 from benchmarks.measured import percentile
 from benchmarks.peers.workloads import Workload
@@ -22,12 +24,13 @@ _CREATED = 201
 async def measure(workload: Workload) -> Figures:
     """Have Countwheel do a workload on a fresh ground, and return its figures."""
     async with stage(workers=workload.workers) as on:
+        at_rest = partial(settle, on.dsn)  # as the peers have it
         if workload.kind == "drain":
-            return await drain(on, workload.jobs)
+            return await drain(on, workload.jobs, before=at_rest)
         if workload.kind == "punctuality":
             return await punctuality(on, workload.rate, workload.jobs / workload.rate)
         if workload.kind == "herd":
-            return await drain(on, workload.jobs, expressions=schedules_at)
+            return await drain(on, workload.jobs, expressions=schedules_at, before=at_rest)
         return await _create(on, workload)
 
 

@@ -56,12 +56,6 @@ class Running:
             for process in started:
                 await _stop(process)
 
-    async def settle(self) -> None:
-        """Let the database come to rest: what a few quiet minutes would do by themselves."""
-        async with await psycopg.AsyncConnection.connect(self.on.dsn, autocommit=True) as connection:
-            await connection.execute("VACUUM ANALYZE")
-            await connection.execute("CHECKPOINT")
-
     async def wait_until_done(self, look_seconds: float = 0.005) -> float:
         """Return when no job is left: the wall-clock moment at which that was seen."""
         query = f"SELECT ({self.peer.is_left}), clock_timestamp()"

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from benchmarks.bulk import settle
 from benchmarks.ground import ground
 from benchmarks.measured import percentile
 from benchmarks.peers.peer import Peer
@@ -108,7 +109,7 @@ async def _fill(running: Running, jobs: int, apart_ms: float) -> float:
     """Make jobs that are due from some seconds on; return when the first of them is."""
     due = math.ceil(time.time() + 6 + jobs / 4_000)
     told = await running.tell("fill", count=jobs, due_ms=due * 1000, apart_ms=apart_ms)
-    await running.settle()
+    await settle(running.on.dsn)
     return float(told["due_ms"]) / 1000
 
 
