@@ -14,6 +14,7 @@ import pytest
 from countwheel.engine import claimer
 from countwheel.engine.claimer import Claimer
 from countwheel.engine.context import Context
+from countwheel.engine.floor import Floor
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.settings import EngineSettings
 from countwheel.engine.taking import Taken
@@ -23,6 +24,10 @@ from countwheel.testing import FakeClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 SETTINGS = EngineSettings()
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
 
 
 class NoDatabase:
@@ -43,11 +48,11 @@ class Scene:
     due: list[float] = field(default_factory=list)
     claims: list[tuple[float, int]] = field(default_factory=list)
 
-    async def next_due(self, _: object) -> datetime | None:
-        return START + timedelta(seconds=min(self.due)) if self.due else None
+    async def next_due(self, _: object, *, since: datetime) -> datetime | None:
+        return min((due for due in map(at, self.due) if due >= since), default=None)
 
-    async def claim(self, *_: object, look_ahead_seconds: float, **_of: object) -> list[float]:
-        return [due for due in self.due if due <= self.clock.monotonic() + look_ahead_seconds]
+    async def claim(self, *_: object, look_ahead_seconds: float, since: datetime, **_of: object) -> list[float]:
+        return [due for due in self.due if at(due) >= since and due <= self.clock.monotonic() + look_ahead_seconds]
 
     async def obey_plans(self, _: object, claimed: list[float], *_of: object, node_id: str) -> Taken:
         self.due = [due for due in self.due if due not in claimed]
@@ -66,7 +71,8 @@ class Scene:
             clock=self.clock, database=NoDatabase(), held=HeldRuns(), node=node, settings=SETTINGS,
             database_time=time, claiming=asyncio.Lock(), targets=SimpleNamespace(keep_back=None),
         )  # fmt: skip
-        claims = Claimer(cast("Context", parts), cast("Timer", None))
+        context = cast("Context", parts)
+        claims = Claimer(context, cast("Timer", None), Floor(context))
         while self.clock.monotonic() < seconds:
             self.clock.advance(await claims.run_once() or 0.001)
 

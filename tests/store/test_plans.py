@@ -14,6 +14,7 @@ import pytest
 from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.store.database import SESSION_OPTIONS
 from countwheel.store.queries import query
+from countwheel.store.runs import BEGINNING
 from harness import fresh_database
 
 ROWS = 100_000
@@ -147,7 +148,7 @@ def finish_parameters(connection: psycopg.Connection, size: int) -> dict[str, An
 def test_the_claim_reads_what_is_due_and_nothing_else(filled: psycopg.Connection) -> None:
     """The due index leads; the claim visits the rows that it takes and no others."""
     text = query("claim", size=64)
-    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5}
+    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5, "since": BEGINNING}
     expected = {"runs": {"runs_due", "runs_pkey"}, "jobs": {"jobs_pkey"}}
     actual = custom_plan(filled, text, parameters)
     check(actual, expected)
@@ -185,6 +186,7 @@ def test_what_sleeps_costs_a_claim_nothing(filled: psycopg.Connection) -> None:
     long_ago = {
         "node_id": NODE,
         "look_ahead_seconds": -1e6,
+        "since": BEGINNING,
         "tenant_ids": [TENANT],
         "tenant_id": TENANT,
         "lane": "lane-3",
@@ -235,16 +237,16 @@ def test_what_a_node_holds_is_read_by_its_holder(filled: psycopg.Connection) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["retry", "release", "mark_running", "set_aside", "put_lane", "accept", "try_again", "heartbeat"],
+    ["retry", "release", "mark_running", "set_aside", "put_lane", "accept", "try_again", "heartbeat", "holders"],
 )
-def test_other_writes_to_held_runs_find_them_by_key(filled: psycopg.Connection, name: str) -> None:
+def test_other_statements_about_held_runs_find_them_by_key(filled: psycopg.Connection, name: str) -> None:
     """As the finish does."""
     check(generic_plan(filled, query(name)), {"runs": {"runs_pkey"}})
 
 
 def test_polling_is_cheap(filled: psycopg.Connection) -> None:
     """Asking what is due next, and what is to be cancelled, reads a row a bucket and none."""
-    due = custom_plan(filled, query("next_due"), {})
+    due = custom_plan(filled, query("next_due"), {"since": BEGINNING})
     assert {scan.index for scan in due} == {"runs_due"}
     assert sum(scan.rows_visited for scan in due) <= 8
     requests = custom_plan(filled, query("cancel_requests"), {"node_id": NODE})

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from countwheel.domain import ids
 from countwheel.engine.context import Context
+from countwheel.engine.floor import Floor
 from countwheel.engine.held import Held
 from countwheel.engine.pieces import pieces
 from countwheel.engine.taking import Taken, obey_plans
@@ -26,6 +27,8 @@ from countwheel.store.runs import ClaimedRun, ClaimSize
 _SMALL: ClaimSize = 8
 _LARGE: ClaimSize = 64
 _FAIR_EVERY_SECONDS = 0.2
+_FAIR_SHARE = 20
+"""One part in so many of the time is for asking which tenants wait, at the most."""
 _AT_ONCE = 2
 """Claims under way at once, as long as more is due."""
 _GATHERING_SHARE = 0.2
@@ -47,8 +50,9 @@ class Claimer:
     of each tenant that holds little here, in room that is kept for that. A flood of one tenant delays no other.
     """
 
-    def __init__(self, context: Context, timer: Timer) -> None:
+    def __init__(self, context: Context, timer: Timer, floor: Floor) -> None:
         self._context = context
+        self._floor = floor
         self._timer = timer
         self._more_is_due = True
         self._claimed_at = float("-inf")
@@ -72,6 +76,7 @@ class Claimer:
         if self._stopped or not self._context.node.has_lease():
             return settings.poll_every_seconds / 5
         if self._more_is_due and self._context.clock.monotonic() >= self._fair_again_at:
+            await self._floor.look()
             await self._claim_fairly()
         room = settings.max_held - reserved(settings.max_held) - len(self._context.held)
         if room < _SMALL * ids.BUCKETS:
@@ -90,13 +95,12 @@ class Claimer:
         return 0.0 if self._more_is_due else self._context.settings.poll_every_seconds
 
     async def _claim_batch(self, size: ClaimSize) -> Taken:
-        taken = await self._claim(partial(runs.claim, size=size))
+        taken = await self._claim(partial(runs.claim, size=size, since=self._floor.since))
         await self._take_in(taken)
         return taken
 
     async def _is_anything_due(self) -> bool:
-        async with self._context.database.connection() as connection:
-            next_due = await runs.next_due(connection)
+        next_due = await self._floor.look()
         if next_due is None:
             return False
         now, look_ahead = self._context.clock.monotonic(), self._context.settings.look_ahead_seconds
@@ -108,12 +112,15 @@ class Claimer:
     async def _claim_fairly(self) -> None:
         """Claim a little for each tenant that waits and holds little here."""
         settings, held = self._context.settings, self._context.held
-        self._fair_again_at = self._context.clock.monotonic() + _FAIR_EVERY_SECONDS
+        began = self._context.clock.monotonic()
         places = (settings.max_held - len(held)) // runs.RUNS_A_TENANT
         many = reserved(settings.max_held) // 4
         crowded = {tenant for tenant, count in Counter(each.run.tenant_id for each in held).items() if count >= many}
         async with self._context.database.connection() as connection:
             waiting = await runs.tenants_waiting(connection, look_ahead_seconds=settings.look_ahead_seconds)
+        ended = self._context.clock.monotonic()
+        # Where many dead entries lie before what waits (see floor.py) it is asked less often.
+        self._fair_again_at = ended + max(_FAIR_EVERY_SECONDS, _FAIR_SHARE * (ended - began))
         chosen = self._in_turn([tenant for tenant in waiting if tenant not in crowded])[:places]
         if not chosen or len(waiting) == 1:  # one tenant alone: nobody to be fair to
             return

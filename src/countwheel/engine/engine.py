@@ -18,6 +18,7 @@ from countwheel.engine.claimer import Claimer
 from countwheel.engine.context import Context
 from countwheel.engine.credentials import CredentialStore, TargetTokens
 from countwheel.engine.dispatcher import Dispatcher, Ways
+from countwheel.engine.floor import Floor
 from countwheel.engine.held import HeldRuns
 from countwheel.engine.node import Node
 from countwheel.engine.overseer import Overseer
@@ -93,7 +94,8 @@ class Engine:
         ways = Ways(self.recorder, self.announcer, credentials, parts.sender, self.pauser, parts.callbacks)
         self.dispatcher = Dispatcher(context, ways, user_agent=f"Countwheel/{parts.identity.version}")
         self.timer = Timer(clock, self.dispatcher.submit, parts.make_alarm)
-        self.claimer = Claimer(context, self.timer)
+        self.floor = Floor(context)
+        self.claimer = Claimer(context, self.timer, self.floor)
         self.pacer = Pacer(context, self.timer, self.dispatcher)
         self.canceller = Canceller(context, self.dispatcher)
         self.recovery = Recovery(context)
@@ -117,6 +119,7 @@ class Engine:
         self._begin(
             {
                 "node": self.renew_once,
+                "floor": self.floor.look_whole,
                 "claimer": self.claimer.run_once,
                 "pacer": self.pacer.run_once,
                 "recorder": self.recorder.run_once,
@@ -150,7 +153,7 @@ class Engine:
         _log.info("stopping", held=len(self.held))
         await self.claimer.stop()
         await self.pacer.stop()
-        await self._end("claimer", "pacer", "sweeper", "overseer", "replanner", "pruner", "recovery")
+        await self._end("claimer", "floor", "pacer", "sweeper", "overseer", "replanner", "pruner", "recovery")
         self.timer.stop()
         unsent = [HeldRun(held.run.job_id, held.run.run_id, held.run.fence) for held in self.dispatcher.take_unsent()]
         if unsent:

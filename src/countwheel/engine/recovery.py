@@ -7,12 +7,18 @@ from countwheel.store import nodes, runs
 
 _log = structlog.get_logger(__name__)
 
+_STRANGERS_SHARE = 20
+"""One part in so many of the time is for asking what the database says is ours, at the most: where vacuum is kept from
+its work, all that was ever held is looked through (see floor.py).
+"""
+
 
 class Recovery:
     """Every node watches every other: there is no leader to fail."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._strangers_again_at = float("-inf")
 
     async def run_once(self) -> float:
         """Free the runs of nodes whose lease has ended or whose process is gone. Returns seconds to wait."""
@@ -40,15 +46,24 @@ class Recovery:
     async def _release_strangers(self) -> None:
         """Give back runs that the database says are ours and that we know nothing of.
 
-        Their claim was committed, but the answer never came. Between two claims only: the answer of one that is under
-        way may just be late, and its runs are sent when it comes.
+        Their claim was committed, but the answer never came. What looks like that is judged between two claims: the
+        answer of one that is under way may just be late, and its runs are sent when it comes.
         """
+        node_id, held = self._context.node.node_id, self._context.held
+        began = self._context.clock.monotonic()
+        if began < self._strangers_again_at:
+            return
+        async with self._context.database.connection() as connection:
+            ours = await runs.held_by(connection, node_id)
+        ended = self._context.clock.monotonic()
+        self._strangers_again_at = ended + _STRANGERS_SHARE * (ended - began)
+        if all(run.run_id in held for run in ours):
+            return
         async with self._context.claiming, self._context.database.connection() as connection:
-            known = {
-                held.run.run_id for held in self._context.held
-            }  # some of them end while the question is on its way
-            ours = await runs.held_by(connection, self._context.node.node_id)
-            unknown = [run for run in ours if run.run_id not in known and run.run_id not in self._context.held]
+            known = {each.run.run_id for each in held}  # some of them end while the question is on its way
+            asked = [run for run in ours if run.run_id not in known]
+            still_ours = await runs.still_held_by(connection, node_id, asked)
+            unknown = [run for run in still_ours if run.run_id not in held]
             if unknown:
                 await runs.release(connection, unknown)
                 _log.warning("claims without an answer given back", count=len(unknown))

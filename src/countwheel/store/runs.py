@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -24,6 +24,9 @@ from countwheel.store.queries import query
 
 ClaimSize = Literal[8, 64]
 """Runs a bucket and claim. A closed set: the number stands in the statement's text (facts.md, traps in PostgreSQL)."""
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before anything is due."""
 
 RUNS_A_TENANT = 8
 """What `claim_for_tenants` takes of each."""
@@ -190,14 +193,16 @@ async def _ids(cursor: AsyncCursor[Any]) -> set[UUID]:
 
 
 async def claim(
-    connection: Connection, *, node_id: str, look_ahead_seconds: float, size: ClaimSize
+    connection: Connection, *, node_id: str, look_ahead_seconds: float, size: ClaimSize, since: datetime = BEGINNING
 ) -> list[ClaimedRun]:
     """Take what is due within the look-ahead, `size` runs a bucket at the most, earliest first in each bucket.
 
-    Must run in the transaction that also obeys the plan of each run (`countwheel.domain.planning`).
+    What was due before `since` is left. Must run in the transaction that also obeys the plan of each run
+    (`countwheel.domain.planning`).
     """
     cursor = connection.cursor(row_factory=args_row(ClaimedRun), binary=True)
-    await cursor.execute(query("claim", size=size), {"node_id": node_id, "look_ahead_seconds": look_ahead_seconds})
+    parameters = {"node_id": node_id, "look_ahead_seconds": look_ahead_seconds, "since": since}
+    await cursor.execute(query("claim", size=size), parameters)
     return await fresh(connection, await cursor.fetchall())
 
 
@@ -425,9 +430,15 @@ async def held_by(connection: Connection, node_id: str) -> list[HeldRun]:
     return await cursor.fetchall()
 
 
-async def next_due(connection: Connection) -> datetime | None:
-    """Return when the next unclaimed run is due."""
-    row = await (await connection.execute(query("next_due"))).fetchone()
+async def still_held_by(connection: Connection, node_id: str, wanted: Sequence[HeldRun]) -> list[HeldRun]:
+    """Return those of these runs that the database says this node holds, by the same fence."""
+    cursor = await connection.execute(query("holders"), columns_of(wanted, "job_ids", "run_ids", "fences"))
+    return [HeldRun(*row[:3]) async for row in cursor if row[3] == node_id]
+
+
+async def next_due(connection: Connection, *, since: datetime = BEGINNING) -> datetime | None:
+    """Return when the next unclaimed run is due, of those that are not due before `since`."""
+    row = await (await connection.execute(query("next_due"), {"since": since})).fetchone()
     return row[0] if row else None
 
 

@@ -6,7 +6,7 @@ WITH picked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT r.job_id, r.run_id FROM runs r
         WHERE r.bucket = part.bucket AND r.node_id IS NULL AND NOT r.set_aside
-          AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
+          AND r.due_at >= %(since)s AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
         ORDER BY r.due_at
         LIMIT {{size}} -- literal: a generic plan over a parameter turns into a hash join over the whole table
         FOR UPDATE SKIP LOCKED -- peers take other rows instead of waiting for these
@@ -285,11 +285,13 @@ FROM locked l WHERE r.job_id = l.job_id AND r.run_id = l.run_id;
 SELECT run_id, cancel_reason FROM runs WHERE node_id = %(node_id)s AND cancel_requested_at IS NOT NULL;
 
 -- name: next_due
--- When is the next unclaimed run due that waits in no lane? Tells the claimer how long it may sleep.
+-- When is the next unclaimed run due, of those since a moment, that waits in no lane? Tells the claimer how long it may sleep.
 SELECT min(due.due_at)
 FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
 CROSS JOIN LATERAL (
-    SELECT r.due_at FROM runs r WHERE r.bucket = part.bucket AND r.node_id IS NULL AND NOT r.set_aside ORDER BY r.due_at LIMIT 1
+    SELECT r.due_at FROM runs r
+    WHERE r.bucket = part.bucket AND r.node_id IS NULL AND NOT r.set_aside AND r.due_at >= %(since)s
+    ORDER BY r.due_at LIMIT 1
 ) AS due;
 
 -- name: lock_live_run
@@ -347,6 +349,12 @@ RETURNING run_id;
 -- name: held_by_node
 -- What the database says this node holds: compared with what it knows, to find claims whose COMMIT went unanswered.
 SELECT job_id, run_id, fence FROM runs WHERE node_id = %(node_id)s;
+
+-- name: holders
+-- Who holds these runs, and by which fence; runs that have ended are left out.
+SELECT r.job_id, r.run_id, r.fence, r.node_id
+FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (job_id, run_id, fence)
+JOIN runs r ON r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence;
 
 -- name: tenants_waiting
 -- Which tenants have a run that is due and that nobody holds? One step of the index a tenant, however many runs each has.
