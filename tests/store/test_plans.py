@@ -159,11 +159,11 @@ def test_the_claim_reads_what_is_due_and_nothing_else(filled: psycopg.Connection
 def test_the_way_past_a_flood_reads_a_few_rows_a_tenant(filled: psycopg.Connection) -> None:
     """The tenant's own due index leads, to who waits and to what is taken."""
     (tenant,) = filled.execute("SELECT tenant_id FROM runs LIMIT 1").fetchone() or (None,)
-    waiting = custom_plan(filled, query("tenants_waiting"), {"look_ahead_seconds": 0.5})
+    waiting = custom_plan(filled, query("tenants_waiting"), {"look_ahead_seconds": 0.5, "since": BEGINNING})
     assert {scan.index for scan in waiting if scan.table == "runs"} == {"runs_due_by_tenant"}
     assert sum(scan.rows_visited for scan in waiting if scan.table == "runs") <= 2
     text = query("claim_for_tenants", size=8)
-    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5, "tenant_ids": [tenant]}
+    parameters = {"node_id": NODE, "look_ahead_seconds": 0.5, "tenant_ids": [tenant], "since": BEGINNING}
     expected = {"runs": {"runs_due_by_tenant", "runs_pkey"}, "jobs": {"jobs_pkey"}}
     actual = custom_plan(filled, text, parameters)
     check(actual, expected)

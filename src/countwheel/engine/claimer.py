@@ -27,8 +27,6 @@ from countwheel.store.runs import ClaimedRun, ClaimSize
 _SMALL: ClaimSize = 8
 _LARGE: ClaimSize = 64
 _FAIR_EVERY_SECONDS = 0.2
-_FAIR_SHARE = 20
-"""One part in so many of the time is for asking which tenants wait, at the most."""
 _AT_ONCE = 2
 """Claims under way at once, as long as more is due."""
 _GATHERING_SHARE = 0.2
@@ -112,20 +110,21 @@ class Claimer:
     async def _claim_fairly(self) -> None:
         """Claim a little for each tenant that waits and holds little here."""
         settings, held = self._context.settings, self._context.held
-        began = self._context.clock.monotonic()
+        self._fair_again_at = self._context.clock.monotonic() + _FAIR_EVERY_SECONDS
         places = (settings.max_held - len(held)) // runs.RUNS_A_TENANT
         many = reserved(settings.max_held) // 4
         crowded = {tenant for tenant, count in Counter(each.run.tenant_id for each in held).items() if count >= many}
         async with self._context.database.connection() as connection:
-            waiting = await runs.tenants_waiting(connection, look_ahead_seconds=settings.look_ahead_seconds)
-        ended = self._context.clock.monotonic()
-        # Where many dead entries lie before what waits (see floor.py) it is asked less often.
-        self._fair_again_at = ended + max(_FAIR_EVERY_SECONDS, _FAIR_SHARE * (ended - began))
+            waiting = await runs.tenants_waiting(
+                connection, look_ahead_seconds=settings.look_ahead_seconds, since=self._floor.since
+            )
         chosen = self._in_turn([tenant for tenant in waiting if tenant not in crowded])[:places]
         if not chosen or len(waiting) == 1:  # one tenant alone: nobody to be fair to
             return
         self._last_served = chosen[-1]
-        await self._take_in(await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen)))
+        await self._take_in(
+            await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen, since=self._floor.since))
+        )
 
     def _in_turn(self, tenants: list[UUID]) -> list[UUID]:
         """Return tenants beginning after the one that was served last, so that a crowd of them is served in turns."""

@@ -206,14 +206,23 @@ async def claim(
     return await fresh(connection, await cursor.fetchall())
 
 
-async def tenants_waiting(connection: Connection, *, look_ahead_seconds: float) -> list[UUID]:
-    """Return the tenants that have a run which is due within the look-ahead and which nobody holds."""
-    cursor = await connection.execute(query("tenants_waiting"), {"look_ahead_seconds": look_ahead_seconds})
+async def tenants_waiting(
+    connection: Connection, *, look_ahead_seconds: float, since: datetime = BEGINNING
+) -> list[UUID]:
+    """Return the tenants that have a run which is due within the look-ahead, not before `since`, and nobody's."""
+    cursor = await connection.execute(
+        query("tenants_waiting"), {"look_ahead_seconds": look_ahead_seconds, "since": since}
+    )
     return [row[0] async for row in cursor]
 
 
 async def claim_for_tenants(
-    connection: Connection, *, tenant_ids: Sequence[UUID], node_id: str, look_ahead_seconds: float
+    connection: Connection,
+    *,
+    tenant_ids: Sequence[UUID],
+    node_id: str,
+    look_ahead_seconds: float,
+    since: datetime = BEGINNING,
 ) -> list[ClaimedRun]:
     """Take what is due within the look-ahead for each of these tenants, RUNS_A_TENANT at the most, earliest first.
 
@@ -222,7 +231,12 @@ async def claim_for_tenants(
     cursor = connection.cursor(row_factory=args_row(ClaimedRun), binary=True)
     await cursor.execute(
         query("claim_for_tenants", size=RUNS_A_TENANT),
-        {"tenant_ids": list(tenant_ids), "node_id": node_id, "look_ahead_seconds": look_ahead_seconds},
+        {
+            "tenant_ids": list(tenant_ids),
+            "node_id": node_id,
+            "look_ahead_seconds": look_ahead_seconds,
+            "since": since,
+        },
     )
     return await fresh(connection, await cursor.fetchall())
 

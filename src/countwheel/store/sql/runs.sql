@@ -22,7 +22,7 @@ WITH picked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT r.job_id, r.run_id FROM runs r
         WHERE r.tenant_id = asked.tenant_id AND r.node_id IS NULL AND NOT r.set_aside
-          AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
+          AND r.due_at >= %(since)s AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
         ORDER BY r.due_at
         LIMIT {{size}}
         FOR UPDATE SKIP LOCKED
@@ -357,14 +357,19 @@ FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[]) AS h (
 JOIN runs r ON r.job_id = h.job_id AND r.run_id = h.run_id AND r.fence = h.fence;
 
 -- name: tenants_waiting
--- Which tenants have a run that is due and that nobody holds? One step of the index a tenant, however many runs each has.
+-- Which tenants have a run that is due, not before a moment, and that nobody holds? One step of the index a tenant,
+-- however many runs each has.
 WITH RECURSIVE waiting AS (
-    (SELECT r.tenant_id, r.due_at FROM runs r WHERE r.node_id IS NULL AND NOT r.set_aside ORDER BY r.tenant_id, r.due_at LIMIT 1)
+    (
+        SELECT r.tenant_id, r.due_at FROM runs r
+        WHERE r.node_id IS NULL AND NOT r.set_aside AND r.due_at >= %(since)s
+        ORDER BY r.tenant_id, r.due_at LIMIT 1
+    )
     UNION ALL
     SELECT following.tenant_id, following.due_at
     FROM waiting CROSS JOIN LATERAL (
         SELECT r.tenant_id, r.due_at FROM runs r
-        WHERE r.node_id IS NULL AND NOT r.set_aside AND r.tenant_id > waiting.tenant_id
+        WHERE r.node_id IS NULL AND NOT r.set_aside AND r.due_at >= %(since)s AND r.tenant_id > waiting.tenant_id
         ORDER BY r.tenant_id, r.due_at LIMIT 1
     ) AS following
 )
