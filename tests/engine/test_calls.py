@@ -292,7 +292,7 @@ async def test_claims_whose_answer_was_lost_are_given_back(node: Node) -> None:
         await node.engine.recovery.run_once()
     assert (await node.api.run(job))["status"] == "SCHEDULED"
     async with node.database.connection() as connection:
-        assert await runs.held_by(connection, node.engine.node.node_id) == []
+        assert (await runs.held_by(connection, node.engine.node.node_id)).found == []
 
 
 async def test_a_cancel_that_a_crash_cut_in_two_reaches_the_ledger(node: Node) -> None:

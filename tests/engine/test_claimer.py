@@ -20,6 +20,7 @@ from countwheel.engine.settings import EngineSettings
 from countwheel.engine.taking import Taken
 from countwheel.engine.timer import Timer
 from countwheel.store.database_time import DatabaseTime
+from countwheel.store.runs import Looked
 from countwheel.testing import FakeClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -48,8 +49,8 @@ class Scene:
     due: list[float] = field(default_factory=list)
     claims: list[tuple[float, int]] = field(default_factory=list)
 
-    async def next_due(self, _: object, *, since: datetime) -> datetime | None:
-        return min((due for due in map(at, self.due) if due >= since), default=None)
+    async def next_due(self, _: object, *, since: datetime) -> Looked[datetime | None]:
+        return Looked(min((due for due in map(at, self.due) if due >= since), default=None), 0.0)
 
     async def claim(self, *_: object, look_ahead_seconds: float, since: datetime, **_of: object) -> list[float]:
         return [due for due in self.due if at(due) >= since and due <= self.clock.monotonic() + look_ahead_seconds]

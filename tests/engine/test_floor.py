@@ -16,7 +16,7 @@ from countwheel.engine import floor as module
 from countwheel.engine.context import Context
 from countwheel.engine.floor import Floor
 from countwheel.store.database_time import DatabaseTime
-from countwheel.store.runs import BEGINNING
+from countwheel.store.runs import BEGINNING, Looked
 from countwheel.testing import FakeClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -42,14 +42,13 @@ class Scene:
     waiting: set[float] = field(default_factory=set)
     looked_since: list[datetime] = field(default_factory=list)
     takes: float = 0.0
-    """How long a look takes, in seconds."""
+    """How long a look takes the database, in seconds."""
 
-    async def next_due(self, _: object, *, since: datetime) -> datetime | None:
+    async def next_due(self, _: object, *, since: datetime) -> Looked[datetime | None]:
         self.looked_since.append(since)
         found = min((due for due in map(at, self.waiting) if due >= since), default=None)
         await asyncio.sleep(0)  # noqa: TID251 (gives way; no time passes)
-        self.clock.advance(self.takes)
-        return found
+        return Looked(found, self.takes)
 
     def floor(self) -> Floor:
         time = DatabaseTime()

@@ -76,4 +76,4 @@ async def test_faults_are_said_in_our_words(database: Database) -> None:
         async with database.connection() as connection:
             await connection.execute("UPDATE tenants SET name = ''")
     async with database.connection() as connection:
-        assert await runs.next_due(connection) is None
+        assert (await runs.next_due(connection)).found is None

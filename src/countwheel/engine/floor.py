@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 
 from countwheel.engine.context import Context
 from countwheel.store import runs
-from countwheel.store.runs import BEGINNING
+from countwheel.store.runs import BEGINNING, Looked
 
 _MARGIN = timedelta(milliseconds=250)
 """So far back a look reaches in any case: a run that is created due now is there a little later."""
 _WHOLE_EVERY_SECONDS = 0.25
 _WHOLE_SHARE = 20
-"""One part in so many of the time is for whole looks, at the most."""
+"""One part in so many of the database's time is for whole looks, at the most."""
 
 
 class Floor:
@@ -33,19 +33,18 @@ class Floor:
     async def look(self) -> datetime | None:
         """Return when the next run is due that nobody holds, of those that are not below the floor."""
         since, now = self.since, self._context.database_time.at(self._context.clock.monotonic())
-        next_due = await self._next_due(since)
+        next_due = (await self._next_due(since)).found
         if self.since == since:  # else a whole look has found something below: the next look begins there
             self.since = now - _MARGIN if next_due is None else min(next_due, now - _MARGIN)
         return next_due
 
     async def look_whole(self) -> float:
         """Lower the floor to the first run that nobody holds, wherever it is. Returns seconds to wait."""
-        began = self._context.clock.monotonic()
-        next_due = await self._next_due(BEGINNING)
-        if next_due is not None:
-            self.since = min(self.since, next_due)
-        return max(_WHOLE_EVERY_SECONDS, _WHOLE_SHARE * (self._context.clock.monotonic() - began))
+        looked = await self._next_due(BEGINNING)
+        if looked.found is not None:
+            self.since = min(self.since, looked.found)
+        return max(_WHOLE_EVERY_SECONDS, _WHOLE_SHARE * looked.took_seconds)
 
-    async def _next_due(self, since: datetime) -> datetime | None:
+    async def _next_due(self, since: datetime) -> Looked[datetime | None]:
         async with self._context.database.connection() as connection:
             return await runs.next_due(connection, since=since)

@@ -8,7 +8,7 @@ from countwheel.store import nodes, runs
 _log = structlog.get_logger(__name__)
 
 _STRANGERS_SHARE = 20
-"""One part in so many of the time is for asking what the database says is ours, at the most: where vacuum is kept from
+"""One part in so many of the database's time is for asking what it says is ours, at the most: where vacuum is kept from
 its work, all that was ever held is looked through (see floor.py).
 """
 
@@ -50,13 +50,12 @@ class Recovery:
         answer of one that is under way may just be late, and its runs are sent when it comes.
         """
         node_id, held = self._context.node.node_id, self._context.held
-        began = self._context.clock.monotonic()
-        if began < self._strangers_again_at:
+        if self._context.clock.monotonic() < self._strangers_again_at:
             return
         async with self._context.database.connection() as connection:
-            ours = await runs.held_by(connection, node_id)
-        ended = self._context.clock.monotonic()
-        self._strangers_again_at = ended + _STRANGERS_SHARE * (ended - began)
+            looked = await runs.held_by(connection, node_id)
+        ours = looked.found
+        self._strangers_again_at = self._context.clock.monotonic() + _STRANGERS_SHARE * looked.took_seconds
         if all(run.run_id in held for run in ours):
             return
         async with self._context.claiming, self._context.database.connection() as connection:

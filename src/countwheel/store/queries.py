@@ -185,6 +185,8 @@ _FRAGMENTS = {
             WHERE a.tenant_id = holder.tenant_id AND a.holder = holder.name
         ), '[]')
     """,
+    # How long a statement has taken, by the server's own clock: asked for behind an aggregate, which comes at the end.
+    "took_seconds": "extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.statement_timestamp())::float8",
     # When the next occurrence of a paused job is due: later than anything.
     "never": "timestamptz '9999-12-31T00:00:00Z'",
 }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -21,6 +21,8 @@ from countwheel.store.columns import NO_COLUMN, columns_of, in_lock_order
 from countwheel.store.database import Connection
 from countwheel.store.notices import Notice
 from countwheel.store.queries import query
+
+_Found = TypeVar("_Found")
 
 ClaimSize = Literal[8, 64]
 """Runs a bucket and claim. A closed set: the number stands in the statement's text (facts.md, traps in PostgreSQL)."""
@@ -185,6 +187,14 @@ class RecoveredRun:
     calling: str | None
     tenant_on_failure: str | None
     taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Looked(Generic[_Found]):
+    """What was found, and how long the database has taken to look."""
+
+    found: _Found
+    took_seconds: float
 
 
 async def _ids(cursor: AsyncCursor[Any]) -> set[UUID]:
@@ -437,11 +447,11 @@ async def cancel_requests(connection: Connection, node_id: str) -> dict[UUID, st
     return {row[0]: row[1] async for row in cursor}
 
 
-async def held_by(connection: Connection, node_id: str) -> list[HeldRun]:
+async def held_by(connection: Connection, node_id: str) -> Looked[list[HeldRun]]:
     """Return every run that the database says this node holds."""
-    cursor = connection.cursor(row_factory=args_row(HeldRun))
-    await cursor.execute(query("held_by_node"), {"node_id": node_id})
-    return await cursor.fetchall()
+    row = await (await connection.execute(query("held_by_node"), {"node_id": node_id})).fetchone()
+    *columns, took_seconds = row or (None, None, None, 0.0)
+    return Looked([HeldRun(*held) for held in zip(*(column or [] for column in columns), strict=True)], took_seconds)
 
 
 async def still_held_by(connection: Connection, node_id: str, wanted: Sequence[HeldRun]) -> list[HeldRun]:
@@ -450,10 +460,10 @@ async def still_held_by(connection: Connection, node_id: str, wanted: Sequence[H
     return [HeldRun(*row[:3]) async for row in cursor if row[3] == node_id]
 
 
-async def next_due(connection: Connection, *, since: datetime = BEGINNING) -> datetime | None:
+async def next_due(connection: Connection, *, since: datetime = BEGINNING) -> Looked[datetime | None]:
     """Return when the next unclaimed run is due, of those that are not due before `since`."""
     row = await (await connection.execute(query("next_due"), {"since": since})).fetchone()
-    return row[0] if row else None
+    return Looked(*(row or (None, 0.0)))
 
 
 async def prune_cancelled(connection: Connection, *, retention_days: int) -> int:

@@ -286,7 +286,8 @@ SELECT run_id, cancel_reason FROM runs WHERE node_id = %(node_id)s AND cancel_re
 
 -- name: next_due
 -- When is the next unclaimed run due, of those since a moment, that waits in no lane? Tells the claimer how long it may sleep.
-SELECT min(due.due_at)
+-- And how many seconds that took here, whatever the way to whoever asks is like.
+SELECT min(due.due_at), {{took_seconds}}
 FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
 CROSS JOIN LATERAL (
     SELECT r.due_at FROM runs r
@@ -348,7 +349,8 @@ RETURNING run_id;
 
 -- name: held_by_node
 -- What the database says this node holds: compared with what it knows, to find claims whose COMMIT went unanswered.
-SELECT job_id, run_id, fence FROM runs WHERE node_id = %(node_id)s;
+-- And how many seconds that took here.
+SELECT array_agg(job_id), array_agg(run_id), array_agg(fence), {{took_seconds}} FROM runs WHERE node_id = %(node_id)s;
 
 -- name: holders
 -- Who holds these runs, and by which fence; runs that have ended are left out.
