@@ -63,6 +63,16 @@ FAR_RETRY = {"first_delay_seconds": 3600, "max_delay_seconds": 3600, "jitter": "
 With the default the back-off may be a few milliseconds, and the run over before it is looked at."""
 
 
+class NoDatabase:
+    """Stands where nothing is asked of a database: lends a connection that nobody uses."""
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[None]:
+        yield None
+
+    transaction = connection
+
+
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer, read."""

@@ -1,8 +1,6 @@
 """When a node claims: at once what comes after a pause, and ten times a second what comes in a stream."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -22,6 +20,7 @@ from countwheel.engine.timer import Timer
 from countwheel.store.database_time import DatabaseTime
 from countwheel.store.runs import Looked
 from countwheel.testing import FakeClock
+from harness import NoDatabase
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 SETTINGS = EngineSettings()
@@ -29,16 +28,6 @@ SETTINGS = EngineSettings()
 
 def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
-
-
-class NoDatabase:
-    """Lends a connection that nobody uses."""
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[None]:
-        yield None
-
-    transaction = connection
 
 
 @dataclass

@@ -1,8 +1,6 @@
 """From when on a node looks for what is due: no run is overlooked for long, and no look is dear for long."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -18,20 +16,13 @@ from countwheel.engine.floor import Floor
 from countwheel.store.database_time import DatabaseTime
 from countwheel.store.runs import BEGINNING, Looked
 from countwheel.testing import FakeClock
+from harness import NoDatabase
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
-
-
-class NoDatabase:
-    """Lends a connection that nobody uses."""
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[None]:
-        yield None
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """The recorder writes at once what comes after a pause, and together what comes in a stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -17,17 +16,10 @@ from countwheel.engine.recorder import Recorder
 from countwheel.store import targets
 from countwheel.store.targets import SetAsideRun
 from countwheel.testing import FakeClock
+from harness import NoDatabase
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 A_MILLISECOND = 0.001
-
-
-class NoDatabase:
-    """Lends a connection that nobody uses."""
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[None]:
-        yield None
 
 
 @dataclass
