@@ -39,7 +39,8 @@ IN_THE_BACKGROUND = {
     "database_time", "renew_lease", "nodes_beside", "held_by_node", "holders", "next_due", "tenants_waiting",
     "cancel_requests",
     "find_restricted", "lanes", "lose_nodes", "recover", "lock_overdue", "find_changed_calendars", "zone_release",
-    "find_unarmed_jobs", "last_occurrences", "account_for_cancelled", "list_partitions", "database_day",
+    "find_unarmed_jobs", "lock_unarmed_jobs", "last_occurrences", "account_for_cancelled",
+    "list_partitions", "database_day",
     "prune_default_history", "prune_default_attempts", "prune_cancelled", "prune_nodes", "prune_signing_keys",
     "prune_keys", "prune_jobs",
 }  # fmt: skip

@@ -131,6 +131,16 @@ class UnarmedJob:
     last: datetime
 
 
+class Bite(NamedTuple):
+    """What a look at some of the recurring jobs found."""
+
+    unarmed: Sequence[UUID]
+    last: UUID | None
+    """Where the next look begins; None where there are no more jobs."""
+    took_seconds: float
+    """How long the database has taken."""
+
+
 _FIRST_ROWS = 1_000
 """How many jobs a listing looks at first: in less than a millisecond."""
 
@@ -253,12 +263,19 @@ async def mark_deleted(connection: Connection, tenant_id: UUID, job_id: UUID) ->
     return cursor.rowcount == 1
 
 
-async def find_unarmed(connection: Connection) -> list[UnarmedJob]:
-    """Lock recurring jobs that have not ended and have no live run, and return where each chain broke.
+async def find_unarmed(connection: Connection, *, after: UUID, many: int) -> Bite:
+    """Look at `many` recurring jobs, by id, for those that have not ended and have no live run."""
+    cursor = await connection.execute(query("find_unarmed_jobs"), {"after": after, "many": many})
+    job_ids, last, took_seconds = await cursor.fetchone() or (None, None, 0.0)
+    return Bite(job_ids or [], last, took_seconds)
+
+
+async def lock_unarmed(connection: Connection, job_ids: Sequence[UUID]) -> list[UnarmedJob]:
+    """Lock those of the jobs that are unarmed still, and return where each chain broke.
 
     Must run inside a transaction, which also arms them.
     """
-    rows = await (await connection.execute(query("find_unarmed_jobs"))).fetchall()
+    rows = await (await connection.execute(query("lock_unarmed_jobs"), {"job_ids": list(job_ids)})).fetchall()
     found = {row[0]: row for row in rows}
     cursor = await connection.execute(query("last_occurrences"), {"job_ids": list(found)})
     unarmed = []

@@ -194,12 +194,24 @@ SELECT job_id, state, schedule_recurring, timezone, terms FROM jobs
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
 
 -- name: find_unarmed_jobs
--- Recurring jobs that have not ended, with no live run: a broken chain, which must never be. Locked, so that two sweeps take turns.
+-- Of one bite of the recurring jobs, by id: those that have not ended and have no live run, a broken chain, which must
+-- never be. And where the next bite begins: nowhere, if this was the last.
+WITH bite AS MATERIALIZED (
+    SELECT job_id, state FROM jobs
+    WHERE schedule_recurring IS NOT NULL AND job_id > %(after)s
+    ORDER BY job_id LIMIT %(many)s
+)
+SELECT array_agg(b.job_id) FILTER (WHERE b.state IN ('ACTIVE', 'PAUSED') AND r.job_id IS NULL),
+    CASE WHEN count(*) = %(many)s THEN max(b.job_id::text)::uuid END, {{took_seconds}}
+FROM bite b
+LEFT JOIN LATERAL (SELECT job_id FROM runs WHERE runs.job_id = b.job_id AND trigger = 'schedule' LIMIT 1) r ON true;
+
+-- name: lock_unarmed_jobs
+-- Those of them that are unarmed still. Locked, so that two sweeps take turns.
 SELECT j.job_id, j.tenant_id, j.schedule_recurring, j.timezone, j.terms, j.runs_begun, j.created_at
 FROM jobs j
-WHERE j.schedule_recurring IS NOT NULL AND j.state IN ('ACTIVE', 'PAUSED')
+WHERE j.job_id = ANY(%(job_ids)s) AND j.state IN ('ACTIVE', 'PAUSED')
   AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id AND r.trigger = 'schedule')
-LIMIT 500
 FOR UPDATE OF j SKIP LOCKED;
 
 -- name: complete_jobs
