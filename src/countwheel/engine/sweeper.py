@@ -45,9 +45,9 @@ class Sweeper:
             await self._account_for_forgotten()
         async with self._context.database.connection() as connection:
             bite = await jobs.find_unarmed(connection, after=self._after, many=_BITE)
+        self._after = bite.last or _FIRST_ID  # whatever becomes of these: they must not keep the others unarmed
         if bite.unarmed:
             await self._arm(bite.unarmed)
-        self._after = bite.last or _FIRST_ID
         pause = _SHARE * bite.took_seconds
         return pause if bite.last is not None else max(pause, self._began + every - clock.monotonic())
 
