@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
+from countwheel.clock import SystemClock
 from countwheel.domain import breaker
+from countwheel.store import targets
+from countwheel.store.database import Connection
+from countwheel.store.runs import Looked
 from countwheel.testing import Reply, WebhookReceiver
 from countwheel.testing.receiver import Received
 from harness import Node, eventually, flood, passed, running_node, soon, tenant_of
+
+FROZEN_SECONDS = 0.5
 
 
 async def limit(node: Node, name: str, **limits: Any) -> None:
@@ -413,3 +419,23 @@ async def test_a_one_off_run_in_a_lane_waits_for_its_paused_job(node: Node, rece
     answer = await node.api.call("POST", f"/v1/jobs/{job['job_id']}/resume", {"from": "pause"})
     assert answer.status == 200
     await node.api.run_when(job, "SUCCEEDED")
+
+
+async def test_scenario_frozen_node_serves_its_lanes_when_it_is_back(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time that passed on the way to the database is none that it took: a node frozen meanwhile rests no longer."""
+    ask, pacer = targets.lanes, node.engine.pacer
+    asked = 0
+
+    async def ask_and_freeze(connection: Connection) -> Looked[list[targets.Lane]]:
+        nonlocal asked
+        asked += 1
+        looked = await ask(connection)
+        await SystemClock().sleep(FROZEN_SECONDS)
+        return looked
+
+    monkeypatch.setattr(targets, "lanes", ask_and_freeze)
+    pacer._looked_at = float("-inf")  # it is time
+    assert await pacer.run_once() < FROZEN_SECONDS
+    assert asked > 0

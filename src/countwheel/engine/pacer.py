@@ -74,12 +74,11 @@ class Pacer:
             await self._look()
         elif not self._is_busy:
             return max(0.0, self._looked_at + settings.pace_every_seconds - clock.monotonic())
-        asked_at = clock.monotonic()
         async with self._context.database.connection() as connection:
-            lanes = await targets.lanes(connection)
-        took = clock.monotonic() - asked_at
-        await self._serve(lanes)
-        return max(settings.poll_every_seconds, _LANES_SHARE * took)
+            looked = await targets.lanes(connection)
+        await self._serve(looked.found)
+        # What the database took, not what we waited for it: a node that was frozen meanwhile has nothing to spare.
+        return max(settings.poll_every_seconds, _LANES_SHARE * looked.took_seconds)
 
     # What is known of targets:
 

@@ -44,7 +44,7 @@ WITH RECURSIVE waiting AS (
         ORDER BY r.tenant_id, r.lane, r.due_at LIMIT 1
     ) AS following
 )
-SELECT tenant_id, lane, due_at FROM waiting;
+SELECT array_agg(tenant_id), array_agg(lane), array_agg(due_at), {{took_seconds}} FROM waiting;
 
 -- name: in_flight
 -- How many runs of a lane any node holds. The caller has locked the target: nobody else claims from it meanwhile.
