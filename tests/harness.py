@@ -332,6 +332,13 @@ class ServeNode:
                 self.process.kill()
                 await self.process.wait()
 
+    async def stop(self) -> None:
+        """End it if it runs, ready or not, frozen or not."""
+        if self.process is not None and self.process.returncode is None:
+            self.send(signal.SIGTERM)
+            self.send(signal.SIGCONT)
+            await self.end()
+
     async def _is_ready(self) -> bool:
         assert self.process is not None
         assert self.process.returncode is None, "countwheel serve ended by itself: see its output"
@@ -350,10 +357,7 @@ async def serve_node(dsn: str, *, arguments: Sequence[str] = (), **environment: 
         await node.start()
         yield node
     finally:
-        if node.process is not None and node.process.returncode is None:
-            node.send(signal.SIGTERM)
-            node.send(signal.SIGCONT)
-            await node.end()
+        await node.stop()
 
 
 def free_port() -> int:

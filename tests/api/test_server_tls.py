@@ -223,13 +223,15 @@ class TlsNode(ServeNode):
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted.client_context(), force_close=True))
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self.process is not None and self.process.returncode is None:
-            self.send(signal.SIGTERM)
-            await self.end()
+        await self.stop()
 
     async def _is_ready(self) -> bool:
         assert self.process is not None
