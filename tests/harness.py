@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import aiohttp
@@ -61,16 +61,6 @@ def fresh_database(cluster: EmbeddedPostgres, template: str = TEMPLATE) -> Itera
 FAR_RETRY = {"first_delay_seconds": 3600, "max_delay_seconds": 3600, "jitter": "none"}
 """A job's retry policy for a test that looks at a run between two attempts: the second one does not come by itself.
 With the default the back-off may be a few milliseconds, and the run over before it is looked at."""
-
-
-class NoDatabase:
-    """Stands where nothing is asked of a database: lends a connection that nobody uses."""
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[None]:
-        yield None
-
-    transaction = connection
 
 
 @dataclass(frozen=True)
@@ -275,8 +265,8 @@ class DevServer:
 async def dev_server(data_dir: Path, *arguments: str, **environment: str) -> AsyncIterator[DevServer]:
     """Run `countwheel dev` until the block ends, however it ends."""
     server = DevServer(data_dir, *arguments, **environment)
-    await server.start()
     try:
+        await server.start()
         yield server
     finally:
         await server.stop()
@@ -288,7 +278,7 @@ def database_of(dsn: str) -> dict[str, str]:
 
 
 class ServeNode:
-    """`countwheel serve` in a process of its own: one node of several on a database."""
+    """`countwheel serve` in a process of its own, one node of several on a database, until the block ends."""
 
     def __init__(self, dsn: str, *, arguments: Sequence[str] = (), **environment: str) -> None:
         self._arguments = arguments
@@ -306,6 +296,17 @@ class ServeNode:
             | environment
         )
         self.process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         """Start, and return when it says that it is ready."""
@@ -347,17 +348,6 @@ class ServeNode:
                 return answer.status == 200
         except aiohttp.ClientError:
             return False
-
-
-@asynccontextmanager
-async def serve_node(dsn: str, *, arguments: Sequence[str] = (), **environment: str) -> AsyncIterator[ServeNode]:
-    """Run `countwheel serve` until the block ends, however it ends, frozen or not."""
-    node = ServeNode(dsn, arguments=arguments, **environment)
-    try:
-        await node.start()
-        yield node
-    finally:
-        await node.stop()
 
 
 def free_port() -> int:

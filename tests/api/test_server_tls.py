@@ -10,7 +10,6 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
 
 import aiohttp
 import pytest
@@ -221,17 +220,6 @@ class TlsNode(ServeNode):
 
     def session(self, trusted: Certificate) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted.client_context(), force_close=True))
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.stop()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
 
     async def _is_ready(self) -> bool:
         assert self.process is not None

@@ -20,7 +20,7 @@ from countwheel.engine.timer import Timer
 from countwheel.store.database_time import DatabaseTime
 from countwheel.store.runs import Looked
 from countwheel.testing import FakeClock
-from harness import NoDatabase
+from stand_ins import NoDatabase
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 SETTINGS = EngineSettings()

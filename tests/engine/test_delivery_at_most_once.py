@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import FAR_RETRY, Node, eventually, free_port, running_node, serve_node, soon
+from harness import FAR_RETRY, Node, ServeNode, eventually, free_port, running_node, soon
 
 
 async def retry(node: Node, job):
@@ -108,7 +108,7 @@ async def test_scenario_crash_after_send_before_the_record(dsn: str, receiver: W
     """
     gate = asyncio.Event()
     receiver.answer_with(lambda call: Reply(after=gate) if call.headers["countwheel-fence"] == "1" else Reply())
-    async with serve_node(dsn) as killed, running_node(dsn) as node:
+    async with ServeNode(dsn) as killed, running_node(dsn) as node:
         await node.engine.claimer.stop()
         twice = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url)
         once = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, delivery="at_most_once")
@@ -121,7 +121,7 @@ async def test_scenario_crash_after_send_before_the_record(dsn: str, receiver: W
         await eventually(is_held)
         killed.send(signal.SIGKILL)
         await killed.end()
-        async with serve_node(dsn):
+        async with ServeNode(dsn):
             await node.api.run_when(twice, "SUCCEEDED")
             unknown = await node.api.run_when(once, "UNKNOWN", "SUCCEEDED")
             assert unknown["status"] == "UNKNOWN"

@@ -16,7 +16,7 @@ from countwheel.engine.floor import Floor
 from countwheel.store.database_time import DatabaseTime
 from countwheel.store.runs import BEGINNING, Looked
 from countwheel.testing import FakeClock
-from harness import NoDatabase
+from stand_ins import NoDatabase
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 

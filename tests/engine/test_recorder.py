@@ -16,7 +16,7 @@ from countwheel.engine.recorder import Recorder
 from countwheel.store import targets
 from countwheel.store.targets import SetAsideRun
 from countwheel.testing import FakeClock
-from harness import NoDatabase
+from stand_ins import NoDatabase
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 A_MILLISECOND = 0.001

@@ -8,7 +8,7 @@ from collections import Counter
 import aiohttp
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import Node, eventually, running_node, serve_node, soon
+from harness import Node, ServeNode, eventually, running_node, soon
 
 RUNS = int(os.environ.get("LONG_RUNS", "200"))
 """How many; the suite's number is a matter of its time."""
@@ -19,7 +19,7 @@ async def test_long_runs_survive_every_node(dsn: str, receiver: WebhookReceiver)
     receiver.answer_with(Reply(202))
     async with running_node(dsn, roles=["api"]) as desk:
         job_ids = await submit(desk, receiver.url)
-        async with serve_node(dsn) as one, serve_node(dsn) as two:
+        async with ServeNode(dsn) as one, ServeNode(dsn) as two:
             await receiver.wait_until(lambda: len(receiver.calls_by_run()) == RUNS, 60)
             await eventually(lambda: count(desk, "accepted_at IS NOT NULL", RUNS), 30)
             for node in (one, two):
@@ -27,7 +27,7 @@ async def test_long_runs_survive_every_node(dsn: str, receiver: WebhookReceiver)
             for node in (one, two):
                 await node.end()
         sent = receiver.calls_by_run()
-        async with serve_node(dsn), serve_node(dsn) as other:
+        async with ServeNode(dsn), ServeNode(dsn) as other:
             await eventually(lambda: no_node_is_left_to_lose(desk), 30)
             answers = await complete_all(receiver, other.url)
             assert answers == Counter({200: 2 * RUNS}), "each completion is said twice, and gets the same answer"

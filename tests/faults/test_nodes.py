@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import Node, ServeNode, eventually, running_node, serve_node, soon
+from harness import Node, ServeNode, eventually, running_node, soon
 
 
 async def holder_of(node: Node, job: dict[str, Any]) -> str | None:
@@ -45,7 +45,7 @@ async def until_declared_lost(node: Node, frozen: ServeNode, incarnations: int) 
 
 async def test_a_node_paused_past_its_lease_drops_what_it_holds(dsn: str, receiver: WebhookReceiver) -> None:
     """Frozen between claim and send, and resumed when a peer has taken over: the run is received once."""
-    async with serve_node(dsn) as frozen, running_node(dsn) as node:
+    async with ServeNode(dsn) as frozen, running_node(dsn) as node:
         await node.engine.claimer.stop()  # this node watches and does not claim
         # A call beforehand, so that the frozen node has all it needs to send the moment it wakes up.
         before = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url + "/before")
@@ -54,7 +54,7 @@ async def test_a_node_paused_past_its_lease_drops_what_it_holds(dsn: str, receiv
         await until_held_by(node, frozen, job)
         frozen.send(signal.SIGSTOP)
         assert len(receiver.calls) == 1
-        async with serve_node(dsn):
+        async with ServeNode(dsn):
             taken_over = await node.api.run_when(job, "SUCCEEDED")
             frozen.send(signal.SIGCONT)
             await until_declared_lost(node, frozen, 1)
@@ -73,12 +73,12 @@ async def test_a_node_paused_in_a_call_cannot_overwrite_its_successor(dsn: str, 
     receiver.answer_with(
         lambda call: Reply(status=500, after=gate) if call.headers["countwheel-fence"] == "1" else Reply()
     )
-    async with serve_node(dsn) as frozen, running_node(dsn) as node:
+    async with ServeNode(dsn) as frozen, running_node(dsn) as node:
         await node.engine.claimer.stop()
         job = await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url, max_attempts=1)
         await receiver.wait_for(1)
         frozen.send(signal.SIGSTOP)
-        async with serve_node(dsn):
+        async with ServeNode(dsn):
             await node.api.run_when(job, "SUCCEEDED")
             gate.set()
             frozen.send(signal.SIGCONT)
@@ -95,7 +95,7 @@ async def test_a_killed_node_is_survived_by_its_peer(dsn: str, receiver: Webhook
     """kill -9 with calls under way and claims waiting: the peer sends each of them, with the crash on record."""
     gate = asyncio.Event()
     receiver.answer_with(lambda call: Reply(after=gate) if call.headers["countwheel-fence"] == "1" else Reply())
-    async with serve_node(dsn) as killed, running_node(dsn) as node:
+    async with ServeNode(dsn) as killed, running_node(dsn) as node:
         await node.engine.claimer.stop()
         jobs = [await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url) for _ in range(5)]
         await receiver.wait_for(5)
@@ -103,7 +103,7 @@ async def test_a_killed_node_is_survived_by_its_peer(dsn: str, receiver: Webhook
         await until_held_by(node, killed, waiting)
         killed.send(signal.SIGKILL)
         await killed.end()
-        async with serve_node(dsn):
+        async with ServeNode(dsn):
             for job in [*jobs, waiting]:
                 ended = await node.api.run_when(job, "SUCCEEDED")
                 assert ["lost" in (attempt["error"] or "") for attempt in ended["attempts"]] == [True, False]
@@ -115,7 +115,7 @@ async def test_a_killed_node_is_survived_by_its_peer(dsn: str, receiver: Webhook
 @pytest.mark.alone
 async def test_a_stopping_node_hands_over_what_it_has_not_sent(dsn: str, receiver: WebhookReceiver) -> None:
     """SIGTERM: exit code 0, the claim is free at once, the peer calls on time, and no attempt is counted for it."""
-    async with serve_node(dsn) as stopping, running_node(dsn) as node:
+    async with ServeNode(dsn) as stopping, running_node(dsn) as node:
         await node.engine.claimer.stop()
         job = await node.api.create(schedule_oneoff=soon(2), job_url=receiver.url)
         await until_held_by(node, stopping, job)

@@ -3,7 +3,7 @@
 import signal
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import eventually, flood, running_node, serve_node, tenant_of
+from harness import ServeNode, eventually, flood, running_node, tenant_of
 
 
 async def test_a_killed_nodes_paced_runs_are_called_by_its_peer(dsn: str) -> None:
@@ -13,7 +13,7 @@ async def test_a_killed_nodes_paced_runs_are_called_by_its_peer(dsn: str) -> Non
     async with WebhookReceiver(Reply(delay_seconds=0.02)) as receiver, running_node(dsn) as node:
         await node.api.call("PUT", "/v1/targets/partner", {"rate_per_second": 40, "max_concurrency": 20})
         tenant_id = await tenant_of(node, node.api)
-        async with serve_node(dsn) as killed:
+        async with ServeNode(dsn) as killed:
             async with node.database.connection() as connection:
                 await flood(connection, tenant_id, 200, receiver.url, flow="partner")
 

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import Node, ServeNode, descendants, eventually, is_running, running_node, serve_node, soon
+from harness import Node, ServeNode, descendants, eventually, is_running, running_node, soon
 
 
 async def live_pids(node: Node, workers: ServeNode) -> set[int]:
@@ -36,7 +36,7 @@ async def test_workers_share_a_port_and_a_dead_one_is_replaced(dsn: str, receive
     receiver.answer_with(lambda call: Reply(after=gate) if call.headers["countwheel-fence"] == "1" else Reply())
     async with running_node(dsn) as node:
         await node.engine.claimer.stop()
-        async with serve_node(dsn, arguments=("--workers", "2"), COUNTWHEEL_LEASE_SECONDS="60") as workers:
+        async with ServeNode(dsn, arguments=("--workers", "2"), COUNTWHEEL_LEASE_SECONDS="60") as workers:
             pids = await until_alive(node, workers, 2)
             jobs = [await node.api.create(schedule_oneoff=soon(0), job_url=receiver.url) for _ in range(8)]
             await receiver.wait_for(8)
@@ -62,7 +62,7 @@ async def test_workers_share_a_port_and_a_dead_one_is_replaced(dsn: str, receive
 
 async def test_workers_stop_when_their_supervisor_is_killed(dsn: str) -> None:
     """kill -9 of the supervisor: the workers stop gracefully, and none is left behind."""
-    async with running_node(dsn) as node, serve_node(dsn, arguments=("--workers", "2")) as workers:
+    async with running_node(dsn) as node, ServeNode(dsn, arguments=("--workers", "2")) as workers:
         pids = await until_alive(node, workers, 2)
         workers.send(signal.SIGKILL)
         await workers.end()
@@ -80,7 +80,7 @@ async def test_roles_split_what_a_node_does(dsn: str, receiver: WebhookReceiver)
     alone.
     """
     async with (
-        serve_node(dsn, arguments=("--role", "engine")) as engine,
+        ServeNode(dsn, arguments=("--role", "engine")) as engine,
         running_node(dsn, roles=("api",)) as api,
         aiohttp.ClientSession() as session,
     ):

@@ -1,15 +1,13 @@
 """Makes the ledger's partitions ahead and drops what is past the retention."""
 
-from uuid import UUID
-
 import structlog
 
 from countwheel.engine.context import Context
 from countwheel.store import idempotency, jobs, nodes, partitions, runs, signing_keys
+from countwheel.store.listing import FIRST_ID
 
 _log = structlog.get_logger(__name__)
 
-_FIRST_ID = UUID(int=0)
 _BITES_A_ROUND = 20
 
 
@@ -18,7 +16,7 @@ class Pruner:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._jobs_after = _FIRST_ID
+        self._jobs_after = FIRST_ID
 
     async def run_once(self) -> float:
         """Do one round of housekeeping. Returns seconds to wait."""
@@ -38,7 +36,7 @@ class Pruner:
                     break
             for _ in range(_BITES_A_ROUND):
                 _, last = await jobs.prune(connection, after=self._jobs_after, retention_days=retention_days)
-                self._jobs_after = last or _FIRST_ID
+                self._jobs_after = last or FIRST_ID
                 if last is None:
                     break
         if made or dropped:

@@ -4,8 +4,6 @@ Wall-clock times are kept as they were submitted. What is armed was computed wit
 newer ones looks through every armed occurrence that a zone has a say in, once, and says which jobs have moved.
 """
 
-from uuid import UUID
-
 import structlog
 
 from countwheel.domain.errors import ScheduleError
@@ -16,12 +14,12 @@ from countwheel.domain.zones import release
 from countwheel.engine.context import Context
 from countwheel.store import zone_release
 from countwheel.store.changes import changing
+from countwheel.store.listing import FIRST_ID
 from countwheel.store.zone_release import Armed
 
 _log = structlog.get_logger(__name__)
 
 _DAY_SECONDS = 86_400.0
-_FIRST_ID = UUID(int=0)
 
 
 class Replanner:
@@ -46,7 +44,7 @@ class Replanner:
 
     async def _replan_all(self) -> list[str]:
         moved: list[str] = []
-        after = _FIRST_ID
+        after = FIRST_ID
         while True:
             async with self._context.database.connection() as connection:
                 page = await zone_release.find_armed(connection, after=after)

@@ -2,8 +2,8 @@
 silent), a cancelled occurrence that is not in the ledger. A job whose schedule has ended is COMPLETED here, where the
 end of its last run did not do it.
 
-A round looks at a bite of the jobs, by id, and the next one goes on from there: to look at 180,000 at once takes the
-database half a second or more, in which a node that is busy falls behind.
+A round looks at a bite of the jobs, by id, and the next one goes on from there: to look at all at once would keep
+a core of the database busy for long where there are many, and a node that is busy falls behind meanwhile.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from countwheel.domain.schedule import recurring_of
 from countwheel.engine.context import Context
 from countwheel.store import cancellation, jobs, runs
 from countwheel.store.jobs import UnarmedJob
+from countwheel.store.listing import FIRST_ID
 from countwheel.store.runs import NewOccurrence
 
 _log = structlog.get_logger(__name__)
 
 
-_FIRST_ID = UUID(int=0)
 _BITE = 1_000
-"""How many jobs a round looks at: a few milliseconds' work."""
+"""How many jobs a round looks at."""
 _SHARE = 20
 """One part in so many of the database's time is for sweeps, at the most. A sweep of ten million jobs takes its time."""
 
@@ -34,18 +34,18 @@ class Sweeper:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._after = _FIRST_ID
+        self._after = FIRST_ID
         self._began = float("-inf")
 
     async def run_once(self) -> float:
         """Look at the next jobs, and arm each that is unarmed from where its chain broke. Returns seconds to wait."""
         clock, every = self._context.clock, self._context.settings.sweep_every_seconds
-        if self._after == _FIRST_ID:
+        if self._after == FIRST_ID:
             self._began = clock.monotonic()
             await self._account_for_forgotten()
         async with self._context.database.connection() as connection:
             bite = await jobs.find_unarmed(connection, after=self._after, many=_BITE)
-        self._after = bite.last or _FIRST_ID  # whatever becomes of these: they must not keep the others unarmed
+        self._after = bite.last or FIRST_ID  # whatever becomes of these: they must not keep the others unarmed
         if bite.unarmed:
             await self._arm(bite.unarmed)
         pause = _SHARE * bite.took_seconds

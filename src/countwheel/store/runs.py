@@ -1,6 +1,6 @@
 """Live runs: claimed, armed, finished and given back, in batches. Each row keeps its own fate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -195,6 +195,12 @@ class Looked(Generic[_Found]):
 
     found: _Found
     took_seconds: float
+
+
+async def looked_at(cursor: AsyncCursor[Any], make: Callable[..., _Found]) -> Looked[list[_Found]]:
+    """Return what a single row holds: an array for each column (NULL where there is nothing), and how long it took."""
+    *columns, took_seconds = await cursor.fetchone() or (None, 0.0)
+    return Looked([make(*values) for values in zip(*(column or () for column in columns), strict=True)], took_seconds)
 
 
 async def _ids(cursor: AsyncCursor[Any]) -> set[UUID]:
@@ -449,9 +455,7 @@ async def cancel_requests(connection: Connection, node_id: str) -> dict[UUID, st
 
 async def held_by(connection: Connection, node_id: str) -> Looked[list[HeldRun]]:
     """Return every run that the database says this node holds."""
-    row = await (await connection.execute(query("held_by_node"), {"node_id": node_id})).fetchone()
-    *columns, took_seconds = row or (None, None, None, 0.0)
-    return Looked([HeldRun(*held) for held in zip(*(column or [] for column in columns), strict=True)], took_seconds)
+    return await looked_at(await connection.execute(query("held_by_node"), {"node_id": node_id}), HeldRun)
 
 
 async def still_held_by(connection: Connection, node_id: str, wanted: Sequence[HeldRun]) -> list[HeldRun]:

@@ -13,7 +13,7 @@ from countwheel.domain.pace import Pace, Slowed
 from countwheel.store.columns import columns_of, in_lock_order
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
-from countwheel.store.runs import ClaimedRun, HeldRun, Looked, fresh
+from countwheel.store.runs import ClaimedRun, HeldRun, Looked, fresh, looked_at
 
 LaneSize = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256]
 """Runs a claim from a lane. A closed set, as `ClaimSize` is."""
@@ -154,9 +154,7 @@ async def delete_spent(connection: Connection, spent: Sequence[tuple[UUID, str]]
 
 async def lanes(connection: Connection) -> Looked[list[Lane]]:
     """Return every lane that something waits in."""
-    row = await (await connection.execute(query("lanes"))).fetchone()
-    *columns, took_seconds = row or (None, None, None, 0.0)
-    return Looked([Lane(*lane) for lane in zip(*(column or [] for column in columns), strict=True)], took_seconds)
+    return await looked_at(await connection.execute(query("lanes")), Lane)
 
 
 async def count_in_flight(connection: Connection, tenant_id: UUID, lane: str) -> int:
