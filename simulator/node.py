@@ -22,6 +22,7 @@ SETTINGS = EngineSettings(
     lease_margin_seconds=0.2,
     renew_every_seconds=0.5,
     poll_every_seconds=0.4,
+    look_whole_every_seconds=0.5,
     pace_every_seconds=0.5,
     cancel_poll_every_seconds=0.6,
     recover_every_seconds=0.9,

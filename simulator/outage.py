@@ -24,8 +24,10 @@ from simulator.target import told_later
 _SETTINGS = EngineSettings(
     look_ahead_seconds=4.0,
     poll_every_seconds=2.0,
+    look_whole_every_seconds=4.0,
     cancel_poll_every_seconds=1.0,
-    recover_every_seconds=2.0,
+    recover_every_seconds=4.0,
+    oversee_every_seconds=60.0,
     prune_every_seconds=1e6,
 )
 """Slow: between two occurrences lie minutes."""

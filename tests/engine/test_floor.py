@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from countwheel.engine import floor as module
 from countwheel.engine.context import Context
 from countwheel.engine.floor import Floor
+from countwheel.engine.settings import EngineSettings
 from countwheel.store.database_time import DatabaseTime
 from countwheel.store.runs import BEGINNING, Looked
 from countwheel.testing import FakeClock
@@ -44,7 +45,10 @@ class Scene:
     def floor(self) -> Floor:
         time = DatabaseTime()
         time.observe(asked_at=0.0, answered_at=0.0, database_time=START)
-        return Floor(cast("Context", SimpleNamespace(clock=self.clock, database=NoDatabase(), database_time=time)))
+        context = SimpleNamespace(
+            clock=self.clock, database=NoDatabase(), database_time=time, settings=EngineSettings()
+        )
+        return Floor(cast("Context", context))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from countwheel.store.runs import BEGINNING, Looked
 
 _MARGIN = timedelta(milliseconds=250)
 """So far back a look reaches in any case: a run that is created due now is there a little later."""
-_WHOLE_EVERY_SECONDS = 0.25
 _WHOLE_SHARE = 20
 """One part in so many of the database's time is for whole looks, at the most."""
 
@@ -43,7 +42,7 @@ class Floor:
         looked = await self._next_due(BEGINNING)
         if looked.found is not None:
             self.since = min(self.since, looked.found)
-        return max(_WHOLE_EVERY_SECONDS, _WHOLE_SHARE * looked.took_seconds)
+        return max(self._context.settings.look_whole_every_seconds, _WHOLE_SHARE * looked.took_seconds)
 
     async def _next_due(self, since: datetime) -> Looked[datetime | None]:
         async with self._context.database.connection() as connection:

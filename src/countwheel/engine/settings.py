@@ -16,6 +16,8 @@ class EngineSettings:
     renew_every_seconds: float = 2.0
     poll_every_seconds: float = 0.025
     """How often to look for what has become due soon: the most that a run which is created due now has to wait."""
+    look_whole_every_seconds: float = 0.25
+    """How often to look from the beginning, at the most: how long what comes in below the floor may have to wait."""
     pace_every_seconds: float = 0.25
     """How often to look at targets: how long it takes a node to obey a limit, a pause or a breaker."""
     cancel_poll_every_seconds: float = 0.1
