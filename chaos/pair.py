@@ -17,7 +17,13 @@ from countwheel.embedded.account import choose_account
 from countwheel.embedded.binaries import find_binaries
 from countwheel.embedded.supervisor import EmbeddedPostgres
 
-_SETTINGS = {"wal_level": "replica", "max_wal_senders": "4", "hot_standby": "on", "wal_keep_size": "256MB"}
+_SETTINGS = {
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    "hot_standby": "on",
+    "wal_keep_size": "256MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data directory: whoever is killed for good leaves none in /dev/shm
+}
 
 
 class Pair:

@@ -21,6 +21,7 @@ SETTINGS = EngineSettings(
     lease_seconds=1.2,
     lease_margin_seconds=0.2,
     renew_every_seconds=0.5,
+    time_measurements=2,
     poll_every_seconds=0.4,
     look_whole_every_seconds=0.5,
     pace_every_seconds=0.5,

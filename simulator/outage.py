@@ -23,6 +23,7 @@ from simulator.target import told_later
 
 _SETTINGS = EngineSettings(
     look_ahead_seconds=4.0,
+    time_measurements=2,
     poll_every_seconds=2.0,
     look_whole_every_seconds=4.0,
     cancel_poll_every_seconds=1.0,

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,6 +32,8 @@ settings.load_profile("countwheel")
 _REPORT = "report"
 
 HERE = Path(__file__).parent
+_MEMORY = Path("/dev/shm")
+_ROOM = 6 * 2**30
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,8 +42,20 @@ def pytest_configure(config: pytest.Config) -> None:
     pytest's own.)
     """
     if not hasattr(config, "workerinput") and config.option.basetemp is None:
-        config.option.basetemp = folder = tempfile.mkdtemp(prefix="countwheel-pytest-")
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="countwheel-pytest-", dir=_scratch())
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _scratch() -> Path | None:
+    """Where folders are made: in memory, if there is room. A database for each test is hundreds of files made and
+    deleted, and ext4 looks at each deleted one again when the next are made: that was a third of a test's time.
+    """
+    try:
+        available = re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())
+        room = min(shutil.disk_usage(_MEMORY).free, int(available[1]) * 1024 if available else 0)
+    except OSError:
+        return None
+    return _MEMORY if room >= _ROOM and os.access(_MEMORY, os.W_OK) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -108,7 +123,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL whose template database has the schema. What it must survive is tested elsewhere: no fsync."""
-    data_dir = Path(tempfile.mkdtemp(prefix="countwheel-test-"))
+    data_dir = Path(tempfile.mkdtemp(prefix="countwheel-test-", dir=_scratch()))
     settings = {"fsync": "off", "synchronous_commit": "off", "max_connections": "100"}
     postgres = EmbeddedPostgres(data_dir, SystemClock(), progress=lambda _: None, settings=settings)
     try:

@@ -17,8 +17,6 @@ from countwheel.store.nodes import Identity
 
 _log = structlog.get_logger(__name__)
 
-_MEASUREMENTS = 5
-
 
 class Node:
     """This process, as its peers see it: an incarnation with a lease."""
@@ -98,7 +96,7 @@ class Node:
 
     async def _measure_database_time(self, connection: Connection) -> None:
         # A few tries: the first one pays for the plan, and the shortest is the best.
-        for _ in range(_MEASUREMENTS):
+        for _ in range(self._settings.time_measurements):
             asked_at = self._clock.monotonic()
             database_time = await nodes.database_time(connection)
             self._database_time.observe(

@@ -14,6 +14,8 @@ class EngineSettings:
     lease_margin_seconds: float = 1.0
     """How much earlier a node stops trusting its own lease."""
     renew_every_seconds: float = 2.0
+    time_measurements: int = 5
+    """How often the database is asked for its time at each renewal: the fastest answer says most."""
     poll_every_seconds: float = 0.025
     """How often to look for what has become due soon: the most that a run which is created due now has to wait."""
     look_whole_every_seconds: float = 0.25
