@@ -3,8 +3,6 @@
 import os
 import platform
 import subprocess
-import sys
-import timeit
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +25,7 @@ def machine() -> dict[str, Any]:
         "postgresql": postgres.stdout.split()[-1],
         "psycopg": psycopg.__version__,
         "commit": _commit(),
-        "loop_ns": _loop_ns(),
-        "loop_ns_beside_others": _loop_ns_beside_others(),
     }
-
-
-def _loop_ns() -> float:
-    """How long one step of a Python loop takes, in nanoseconds."""
-    steps = 1_000_000
-    return round(min(timeit.repeat("n += 1", "n = 0", number=steps, repeat=5)) / steps * 1e9, 1)
-
-
-def _loop_ns_beside_others() -> float:
-    """The same while every other core is busy. Where two cores are threads of one that is nearly twice as long, and
-    what was measured on such a machine must not be held against another's.
-    """
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range((os.cpu_count() or 1) - 1)]
-    try:
-        return _loop_ns()
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
 
 
 def _field(path: str, name: str) -> str:

@@ -44,13 +44,7 @@ def figures(results: Iterable[Result]) -> str:
     """Return every figure of every case: the median, and least..most where the rounds differ."""
     blocks = []
     for result in results:
-        speed = ""
-        if "loop_ns_beside_others" in result.machine:
-            speed = " · a step of a Python loop: {loop_ns} ns, beside busy cores {loop_ns_beside_others} ns".format_map(
-                result.machine
-            )
-        commit = result.machine.get("commit", "")
-        blocks.append(f"**{result.title}** · `{result.command}` · {result.at} · {commit}{speed}\n")
+        blocks.append(f"**{result.title}** · `{result.command}` · {result.at} · {result.machine.get('commit', '')}\n")
         blocks += [
             f"- {case.label} (rounds: {len(case.rounds)}): {case.line().replace('   ', ' · ')}" for case in result.cases
         ]

@@ -66,12 +66,12 @@ def borrowed(connection: psycopg.Connection[Any]) -> Iterator[None]:
     connection.prepare_threshold, connection.prepared_max = 1, None
     # The ledger in one piece: partitions decide nothing here, and planning over eight of them takes most of the time.
     parents, partitions.PARENTS = partitions.PARENTS, ()  # as many as there are
-    # Not `connection.transaction()`: the driver forgets what it has prepared at a ROLLBACK, and each history would plan
-    # all of the engine's statements again. Nothing here changes the schema.
-    connection.pgconn.exec_(b"BEGIN")
+    connection.execute("BEGIN")
     try:
         yield
     finally:
+        # Past the driver, which forgets what it has prepared at a ROLLBACK: each history would plan all of the engine's
+        # statements again. Nothing here changes the schema.
         connection.pgconn.exec_(b"ROLLBACK")
         partitions.PARENTS = parents
 
