@@ -11,10 +11,10 @@ START = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("steps_left", "growth"), [(9.0, 4), (3.1, 3), (1.0, 1), (0.6, 1), (0.4, None), (0.0, None), (-1.0, None)]
+    ("steps_left", "growth"), [(9.0, 4), (3.1, 3), (1.01, 1), (0.9, None), (0.4, None), (0.0, None), (-1.0, None)]
 )
 def test_the_next_step_is_as_long_as_the_time_allows(steps_left: float, growth: int | None) -> None:
-    """By what the last one took: up to four times as long, or none where less than half of that is left."""
+    """By what the last one took: up to four times as long, or none where less than that is left."""
     clock = FakeClock(START)
     walk = Walk(clock.monotonic)
     took = WALK_SECONDS / 10

@@ -30,7 +30,7 @@ _IN_LINE, _HELD = {RunStatus.SCHEDULED, RunStatus.RETRYING}, {RunStatus.CLAIMED,
 
 _FIRST_ROWS, _FIRST_ENDED_ROWS = 1_000, 2_000
 """How many live runs are looked at first, and about how many ended ones: a millisecond's."""
-_WITH_JOBS = 8
+_WITH_JOBS = 16
 """It is so many times less where each run's job is looked at, too."""
 _WITH_NEARLY_ALL = 4
 """And so many times less where nothing is narrowed: of a tenant that has most of the runs nearly all are wanted."""
@@ -214,7 +214,7 @@ def _effort(asked: dict[str, Any]) -> int:
     """Return how many times fewer runs are looked at first: each is more to look at, or few are enough."""
     if asked["labels"] or asked["target"]:
         return _WITH_JOBS
-    is_any = not (asked["job_id"] or asked["trigger"] or asked["fingerprint"] or asked["error_class"])
+    is_any = not (asked["job_id"] or asked["fingerprint"] or asked["error_class"])  # most have the same trigger
     return _WITH_NEARLY_ALL if is_any else 1
 
 

@@ -13,8 +13,6 @@ _Place = TypeVar("_Place")
 WALK_SECONDS = 0.006
 """A page is to be answered within 20 ms, on the wire and back."""
 _MOST_GROWTH = 4
-_LEAST_SHARE = 0.5
-"""A step that would take twice as long as is left, by what the last one took, is the next page's."""
 
 
 class Walk:
@@ -33,9 +31,9 @@ class Walk:
         """Return how many times as long as the last step the next one may be; None: there is no time for one."""
         now = self._monotonic()
         left, took = self._until - now, now - self._step_began
-        if left <= 0 or left < took * _LEAST_SHARE:
+        if left <= 0 or left < took:
             return None
-        return max(1, min(_MOST_GROWTH, int(left / took))) if took > 0 else _MOST_GROWTH
+        return min(_MOST_GROWTH, int(left / took)) if took > 0 else _MOST_GROWTH
 
 
 async def look_through(
