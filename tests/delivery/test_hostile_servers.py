@@ -90,12 +90,12 @@ async def test_a_trickle_ends_with_the_time(sender: HttpSender) -> None:
             await SystemClock().sleep(0.02)
 
     async with HostileServer(script) as server:
-        await sender.send(server.call())  # the connection stands: on a busy machine, making it may take all of the time
+        await sender.send(server.call())  # a connection that stands: on a busy machine, making one may take all of it
         result = await sender.send(server.call(timeout_seconds=0.3))
         assert isinstance(result, Failure)
         assert (result.kind, result.maybe_sent, server.connections) == (TIMEOUT, True, 1)
         assert result.trace is not None
-        assert (result.trace.total_ms or 0) > 250
+        assert 250 < (result.trace.total_ms or 0) < 2_000
 
 
 @pytest.mark.parametrize(
