@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
+
 from countwheel.domain import ids
 from countwheel.domain.run import Trigger
 from countwheel.testing import Reply, WebhookReceiver
@@ -192,3 +194,37 @@ async def test_runs_are_listed_live_and_ended_side_by_side(node: Node) -> None:
     edge = listed[1]["scheduled_for"]
     assert len((await node.api.call("GET", f"{path}?scheduled_before={edge}")).json["items"]) == 3
     assert len((await node.api.call("GET", f"{path}?scheduled_after={edge}")).json["items"]) == 2
+
+
+_ENDED = """
+    WITH failed AS (
+        INSERT INTO attempts (job_id, run_id, tenant_id, attempt, fence, started_at, finished_at, error, node_id)
+        SELECT job_id, %(run_id)s, tenant_id, %(fence)s, %(fence)s, %(at)s, %(ended)s, 'HTTP 400', 'a node'
+        FROM jobs WHERE job_id = %(job_id)s
+        RETURNING *
+    )
+    INSERT INTO run_history (
+        job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, finished_at, attempt, lost_attempts, fence,
+        error, resolution, resolved_at, resolved_by
+    )
+    SELECT job_id, run_id, tenant_id, 'schedule', 'FAILED', %(at)s, %(at)s, finished_at, attempt, 0, fence,
+        error, r.resolution, r.resolved_at, r.resolved_by
+    FROM failed LEFT JOIN (VALUES ('RETRIED', now(), 'somebody')) AS r (resolution, resolved_at, resolved_by)
+        ON %(again)s
+"""
+"""A run's end by its failed attempt, which was sent `again` or not."""
+
+
+@pytest.mark.parametrize("days_later", [[0], [40], [0, 40], [0, 1, 40], [40, 41]])
+async def test_a_run_is_found_whenever_it_has_ended(node: Node, days_later: list[int]) -> None:
+    """On the day of its instant, long after that, and several times: then the last end counts, with all attempts."""
+    job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url=URL)
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    run_id = ids.run_id(UUID(job["job_id"]), at, Trigger.SCHEDULE)
+    async with node.database.connection() as connection:
+        for fence, days in enumerate(days_later, 1):
+            end = {"ended": at + timedelta(days=days), "fence": fence, "again": fence < len(days_later)}
+            await connection.execute(_ENDED, {"job_id": job["job_id"], "run_id": run_id, "at": at} | end)
+    found = await node.api.run(job, str(run_id))
+    assert datetime.fromisoformat(found["finished_at"]) == at + timedelta(days=days_later[-1])
+    assert [attempt["attempt"] for attempt in found["attempts"]] == list(range(1, len(days_later) + 1))

@@ -17,7 +17,7 @@ from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import Recurring
-from countwheel.store import cancellation, jobs, ledger, long_work
+from countwheel.store import cancellation, jobs, ledger
 from countwheel.store.cancellation import CancelStep
 from countwheel.store.ledger import RunFilter, RunRow
 
@@ -61,10 +61,10 @@ async def read_run(api: ApiParts, request: Request, principal: Principal) -> Res
         row = await ledger.find(connection, principal.tenant_id, job_id, run_id)
         if row is None:
             raise not_found("run")
-        attempts = await ledger.find_attempts(connection, principal.tenant_id, job_id, run_id)
-        completion = await long_work.find_completion(connection, principal.tenant_id, job_id, run_id)
+        attempts = await ledger.find_attempts(connection, principal.tenant_id, row)
+        completion = await ledger.find_completion(connection, principal.tenant_id, row) if row.finished_at else None
     view = views.run(row) | {"attempts": [views.attempt(entry) for entry in attempts]}
-    if row.finished_at is not None and completion is not None:
+    if completion is not None:
         view["completion"] = json.loads(completion)
     return json_answer(view, 200)
 

@@ -15,6 +15,9 @@ from countwheel.store.walking import Walk, look_through
 
 _ALWAYS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 """When an occurrence can be."""
+_REDRIVEN = "RETRIED"
+"""How an end was resolved whose run was sent again: it stands otherwise now."""
+_A_DAY = timedelta(days=1)
 _FIRST_ROWS = 250
 """How many runs of a job a listing looks at first: a millisecond's, where each lies on a page of its own."""
 
@@ -92,10 +95,15 @@ class RunPage:
 
 
 async def find(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> RunRow | None:
-    """Return a run of a tenant's job, or None."""
-    cursor = connection.cursor(row_factory=args_row(RunRow))
-    await cursor.execute(query("find_run"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})
-    return await cursor.fetchone()
+    """Return a run of a tenant's job, or None.
+
+    Nearly every run ends within a day of its instant, which its id tells: the ledger of those days is asked first. To
+    open all of its days takes PostgreSQL 25 ms at a connection's first look, and 7 ms for each plan.
+    """
+    row = await _find_within(connection, tenant_id, job_id, run_id, _days_about(run_id))
+    if row is not None and row.resolution != _REDRIVEN:
+        return row
+    return await _find_within(connection, tenant_id, job_id, run_id, _ALWAYS)
 
 
 async def find_page(
@@ -130,13 +138,48 @@ async def find_page(
     return RunPage(*await look_through(Walk(monotonic), before, step, rows=_FIRST_ROWS, limit=limit))
 
 
-async def find_attempts(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> list[AttemptRow]:
+async def find_attempts(connection: Connection, tenant_id: UUID, row: RunRow) -> list[AttemptRow]:
     """Return the attempts of a run, first one first."""
     cursor = connection.cursor(row_factory=args_row(AttemptRow))
-    await cursor.execute(query("find_attempts"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})
+    await cursor.execute(
+        query("find_attempts"),
+        {
+            "tenant_id": tenant_id,
+            "job_id": row.job_id,
+            "run_id": row.run_id,
+            "since": _days_about(row.run_id)[0],  # none is made before the instant
+            "until": row.finished_at or _ALWAYS[1],
+        },
+    )
     return await cursor.fetchall()
+
+
+async def find_completion(connection: Connection, tenant_id: UUID, row: RunRow) -> str | None:
+    """Return what its target said at the end of a run, as JSON text."""
+    named = {"tenant_id": tenant_id, "job_id": row.job_id, "run_id": row.run_id}
+    end = {"fence": row.fence, "finished_at": row.finished_at}
+    cursor = await connection.execute(query("find_completion"), named | end)
+    found = await cursor.fetchone()
+    return None if found is None else found[0]
 
 
 async def hide(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> None:
     """Soft-delete an ended run, once; one that was cancelled stays as it is."""
     await connection.execute(query("hide_run"), {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id})
+
+
+async def _find_within(
+    connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID, days: tuple[datetime, datetime]
+) -> RunRow | None:
+    cursor = connection.cursor(row_factory=args_row(RunRow))
+    named = {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id}
+    await cursor.execute(query("find_run"), named | {"since": days[0], "until": days[1]})
+    return await cursor.fetchone()
+
+
+def _days_about(run_id: UUID) -> tuple[datetime, datetime]:
+    """Return when a run ends, nearly always: never earlier, unless it was cancelled ahead of its time."""
+    instant = ids.time_of(run_id)
+    if instant is None or not _ALWAYS[0] + _A_DAY < instant < _ALWAYS[1] - _A_DAY:
+        return _ALWAYS
+    return instant - _A_DAY, instant + _A_DAY

@@ -170,13 +170,6 @@ async def complete(
             return Completed(run.state)
 
 
-async def find_completion(connection: Connection, tenant_id: UUID, job_id: UUID, run_id: UUID) -> str | None:
-    """Return what its target said at the end of a run, as JSON text."""
-    named = {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id}
-    row = await (await connection.execute(query("find_completion"), named)).fetchone()
-    return row[1] if row else None
-
-
 async def heartbeat(
     connection: Connection, at: tuple[UUID, UUID, UUID], progress: str | None, fence: int | None
 ) -> WorkGoesOn | WorkIsOver | None:
@@ -297,7 +290,7 @@ async def _of_the_ended(
     """
     tenant_id, job_id, run_id = at
     named = {"tenant_id": tenant_id, "job_id": job_id, "run_id": run_id}
-    row = await (await connection.execute(query("find_completion"), named)).fetchone()
+    row = await (await connection.execute(query("find_end"), named)).fetchone()
     if row is None:
         return None
     status, said, resolved = row

@@ -1,10 +1,11 @@
 -- name: find_run
--- One run of a tenant, live or ended.
+-- One run of a tenant, live or ended in a span.
 SELECT {{live_columns}} FROM runs r
 WHERE r.tenant_id = %(tenant_id)s AND r.job_id = %(job_id)s AND r.run_id = %(run_id)s
 UNION ALL
 SELECT {{ended_columns}} FROM run_history h
 WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s AND h.run_id = %(run_id)s
+  AND h.finished_at BETWEEN %(since)s AND %(until)s
 -- Of a run that was UNKNOWN and sent again there are several rows: the one with the highest fence is how it stands.
 ORDER BY fence DESC, finished_at DESC NULLS FIRST
 LIMIT 1;
@@ -60,12 +61,20 @@ ORDER BY page.run_id DESC;
 SELECT attempt, fence, started_at, finished_at, node_id, http_status, error, response_head, trace, error_class, response_headers
 FROM attempts
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+  AND finished_at BETWEEN %(since)s AND %(until)s
 UNION ALL
 SELECT attempt, fence, CASE WHEN attempt = 1 THEN started_at END, finished_at, node_id, http_status, error, response_head, trace,
     error_class, NULL
 FROM run_history
 WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s AND status = 'SUCCEEDED'
+  AND finished_at BETWEEN %(since)s AND %(until)s
 ORDER BY fence;
+
+-- name: find_completion
+-- In whose words an end is told.
+SELECT completion FROM run_history
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
+  AND fence = %(fence)s AND finished_at = %(finished_at)s;
 
 -- name: hide_run
 -- The soft delete of an ended run: the row stays, default listings leave it out.

@@ -78,7 +78,7 @@ WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND run_id = %(run_id)s
 ORDER BY is_live DESC, fence DESC, finished_at DESC
 LIMIT 1;
 
--- name: find_completion
+-- name: find_end
 -- How a run ended, and in whose words. Of several ends the last one counts; one that was redriven and ended before it was
 -- claimed again has the fence of the end before.
 SELECT status, completion, resolution FROM run_history
