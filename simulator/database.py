@@ -50,6 +50,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._epoch = self._loop.time()
         self._told = -1.0
+        self._after = b""
+        """What is still to be said, with whatever is said next: a round trip costs more than most statements."""
         self.random = random
         self.weather = Weather()
         self.statements = 0
@@ -71,6 +73,7 @@ class Server:
             self._told = self._loop.time()
             before += f"SET sim.now = '{self.now.isoformat()}'".encode()
         if before:
+            before, self._after = self._after + before, b""
             result = self._connection.pgconn.exec_(before)
             if result.status not in {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}:
                 raise psycopg.DatabaseError(result.error_message.decode())
@@ -90,7 +93,7 @@ class Server:
         except BaseException:
             self._connection.pgconn.exec_(b"ROLLBACK TO whole; RELEASE whole")
             raise
-        self._connection.pgconn.exec_(b"RELEASE whole")
+        self._after = b"RELEASE whole;"
 
 
 class SimDatabase(Database):
