@@ -37,7 +37,14 @@ class Kind:
 
 
 def kinds(samples: dict[str, Sample]) -> Iterator[Kind]:
-    """Yield every kind: listings, each filter alone and some together, first pages and deep ones."""
+    """Yield every kind: listings, each filter alone and some together, first pages and deep ones.
+
+    One that asks for what the samples have (a small tenant may have no job with a name) is left out where they do not.
+    """
+    yield from (kind for kind in _all_kinds(samples) if kind.paths)
+
+
+def _all_kinds(samples: dict[str, Sample]) -> Iterator[Kind]:
     default = samples["default"]
     for tenant, prefix in (("default", ""), (SMALL, "small tenant: ")):
         yield from _of_jobs(samples[tenant], tenant, prefix)
@@ -156,7 +163,8 @@ def _of_failures(sample: Sample) -> Iterator[Kind]:
     yield Kind("failures of a day", "default", ["/v1/failures"])
     yield Kind("failures of a day at a target", "default", ["/v1/failures?target=host-123.example.com"])
     yield Kind("failures of an hour", "default", [_page("/v1/failures", _from_to(moment)) for moment in moments])
-    yield Kind("failures of ten days", "default", [_page("/v1/failures", _from_to(moments[0], timedelta(days=10)))])
+    ten_days = [_page("/v1/failures", _from_to(moment, timedelta(days=10))) for moment in moments[:1]]
+    yield Kind("failures of ten days", "default", ten_days)
 
 
 _FINGERPRINT = "e2c8035861491be8"

@@ -57,8 +57,10 @@ def run_all(plan: dict[str, str], folder: Path | None) -> int:
     failed, began = [], time.monotonic()
     for name, command in plan.items():
         kept = ("--json", str(folder / f"{name}.json")) if folder is not None else ()
+        started = time.monotonic()
         arguments = [sys.executable, "-m", "benchmarks", *command.split(), *kept]
         if subprocess.run(arguments, check=False).returncode != 0:
             failed.append(name)
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
     print(f"{len(plan)} commands in {time.monotonic() - began:.0f} s; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
