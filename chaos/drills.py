@@ -10,13 +10,14 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from time import time
 
 import psycopg
 
 from chaos.ledger import complete
-from chaos.load import first_due, span_of, steady
+from chaos.load import at_once, span_of, steady
 from chaos.stage import LEASE_SECONDS, Stage, stage
 from checker.history import Fault, History, Limits, Receipt, Schedule
 from checker.report import Verdict, judge
@@ -47,7 +48,7 @@ async def kill(rate: float = 500, seconds: float = 12, *, blind: bool = True, li
         await on.nodes[0].kill()
 
     history = await _under_load(
-        "kill -9", steady(rate, seconds), act, nodes=2, path="/ok", limits=limits, CHAOS_BLIND="1" * blind
+        "kill -9", partial(steady, rate, seconds), act, nodes=2, path="/ok", limits=limits, CHAOS_BLIND="1" * blind
     )
     survivor = _lateness_ms(history, of_node=_nodes_of(history)[-1])
     verdict = judge(history)
@@ -69,7 +70,8 @@ async def restart(runs: int = 2_000, seconds: float = 4, *, limits: Limits = LIM
         await on.nodes[0].kill()
         await on.nodes[0].start()
 
-    history = await _under_load("kill -9", steady(runs / seconds, seconds), act, nodes=1, path="/fifty", limits=limits)
+    load = partial(steady, runs / seconds, seconds)
+    history = await _under_load("kill -9", load, act, nodes=1, path="/fifty", limits=limits)
     killed_at = history.faults[0].began
     done_at = max(row.finished_at for row in history.rows)
     return Drill("restart", judge(history), history, {"all done after the kill": f"{done_at - killed_at:.2f} s"})
@@ -82,19 +84,17 @@ async def stop(rate: float = 500, seconds: float = 10, *, limits: Limits = LIMIT
         on.nodes[0].send(signal.SIGTERM)
         await on.nodes[0].ended()
 
-    history = await _under_load("SIGTERM", steady(rate, seconds), act, nodes=2, path="/ok", limits=limits)
+    load = partial(steady, rate, seconds)
+    history = await _under_load("SIGTERM", load, act, nodes=2, path="/ok", limits=limits)
     return Drill("stop", judge(history), history, {"longest lateness": f"{longest_ms(history):.1f} ms"})
 
 
 async def drain(nodes: int, jobs: int = 8_000, concurrency: int = 256) -> Drill:
     """Jobs that are due at one instant."""
-    due = first_due(jobs)
-    schedules = [Schedule(at_ms=int(due * 1000))] * jobs
-    history = await _under_load(
-        "", schedules, None, nodes=nodes, path="/ok", limits=LIMITS, COUNTWHEEL_CONCURRENCY=str(concurrency // nodes)
-    )
+    each = {"COUNTWHEEL_CONCURRENCY": str(concurrency // nodes)}
+    history = await _under_load("", partial(at_once, jobs), None, nodes=nodes, path="/ok", limits=LIMITS, **each)
     history.limits = Limits(lease=LEASE_SECONDS, punctual=60.0)  # a burst takes its time: that is what is measured
-    done_at = max(row.finished_at for row in history.rows)
+    due, done_at = history.rows[0].scheduled_ms / 1000, max(row.finished_at for row in history.rows)
     by_node = {name: sum(row.node == name for row in history.rows) for name in _nodes_of(history)}
     figures = {"runs/s": f"{jobs / (done_at - due):,.0f}", "by node": " ".join(f"{n:,}" for n in by_node.values())}
     return Drill(f"drain on {nodes}", judge(history), history, figures)
@@ -102,7 +102,7 @@ async def drain(nodes: int, jobs: int = 8_000, concurrency: int = 256) -> Drill:
 
 async def _under_load(
     kind: str,
-    schedules: Sequence[Schedule],
+    load: Callable[[], Sequence[Schedule]],
     act: Callable[[Stage], Awaitable[None]] | None,
     *,
     nodes: int,
@@ -111,9 +111,11 @@ async def _under_load(
     **environment: str,
 ) -> History:
     """Create jobs, do something when a third of them are due, wait until all have ended, and return what was seen."""
-    first, last = span_of(schedules)
     history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
     async with stage(seed=1, nodes=nodes, **environment) as on:
+        # Not before the nodes have started: how long that takes leaves the jobs the time that they have.
+        schedules = load()
+        first, last = span_of(schedules)
         clients = on.clients(Random(1))
         await clients.create_all(schedules, path)
         if time() > first:
