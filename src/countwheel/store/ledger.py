@@ -140,17 +140,11 @@ async def find_page(
 
 async def find_attempts(connection: Connection, tenant_id: UUID, row: RunRow) -> list[AttemptRow]:
     """Return the attempts of a run, first one first."""
+    named = {"tenant_id": tenant_id, "job_id": row.job_id, "run_id": row.run_id}
+    # None is made before the instant, or after the end.
+    span = {"since": _days_about(row.run_id)[0], "until": row.finished_at or _ALWAYS[1]}
     cursor = connection.cursor(row_factory=args_row(AttemptRow))
-    await cursor.execute(
-        query("find_attempts"),
-        {
-            "tenant_id": tenant_id,
-            "job_id": row.job_id,
-            "run_id": row.run_id,
-            "since": _days_about(row.run_id)[0],  # none is made before the instant
-            "until": row.finished_at or _ALWAYS[1],
-        },
-    )
+    await cursor.execute(query("find_attempts"), named | span)
     return await cursor.fetchall()
 
 
