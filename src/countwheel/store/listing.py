@@ -189,6 +189,7 @@ async def _ended(
     if RunStatus.SUCCEEDED not in asked["statuses"]:
         rows *= _SHARE_OF_FAILURES
     until, found = min(before.moment, asked["finished_before"], days.now), list[Listed]()
+    patience = _PATIENCE_SECONDS
     while True:
         walk.begin_step()
         # Below the first partition there is only what a wrong clock has put into the default one.
@@ -197,9 +198,10 @@ async def _ended(
             since = until - _SHORTEST_SPAN
         since = max(since, floor)
         parameters = asked | {"since": since, "limit": asked["limit"] - len(found)} | _keys(before)
-        step = await _fetch_within(connection, name, parameters, None if is_shortest else _PATIENCE_SECONDS)
+        step = await _fetch_within(connection, name, parameters, None if is_shortest else patience)
         if step is None:
             rows /= _SHRINK
+            patience *= 2  # where a shorter step takes no less, the machine is slow
             continue
         found += step
         if len(found) >= asked["limit"] or since <= floor:
