@@ -21,6 +21,9 @@ EXCLUDED = {
 """Checks of schemathesis that are left out, each with its reason. Every other default check is on."""
 
 
+_LOG_SHOWN = 4000
+"""How many characters of the server's log, and of PostgreSQL's, are shown of a run that failed."""
+
 _JOBS = r"/v1/jobs(/\{jobId\})?$"
 
 
@@ -40,7 +43,8 @@ async def test_schemathesis_finds_nothing(phases: str, paths: str, tmp_path: Pat
     async with dev_server(tmp_path / "data") as server:
         token = (await run_command("token", COUNTWHEEL_DATA_DIR=str(server.data_dir))).output.strip()
         code, said = await _judge(server.url, token, tmp_path, phases, paths)
-    assert code == 0, said
+    logs = (server.output, (server.data_dir / "postgres.log").read_bytes())
+    assert code == 0, "\n".join([said, *(log.decode()[-_LOG_SHOWN:] for log in logs)])
     methods = [
         METHODS & item.keys() for path, item in load_contract().document["paths"].items() if re.match(paths, path)
     ]
