@@ -64,6 +64,7 @@ def is_empty(state: dict[str, Any]) -> bool:
     return state["backlog"] == state["in_flight"] == 0
 
 
+@pytest.mark.alone
 async def test_a_rate_holds_over_all_nodes_and_for_no_other_target(dsn: str) -> None:
     """Fifty a second, and 200 due runs on two nodes: never more in any second, in the order of their time, and a run
     of another target is on time meanwhile.
