@@ -22,12 +22,15 @@ from simulator.play import borrowed, on_virtual_time
 from simulator.target import told_later
 
 _SETTINGS = EngineSettings(
-    look_ahead_seconds=4.0,
+    look_ahead_seconds=8.0,
+    lease_seconds=30.0,
+    renew_every_seconds=10.0,
     time_measurements=2,
-    poll_every_seconds=2.0,
-    look_whole_every_seconds=4.0,
-    cancel_poll_every_seconds=1.0,
-    recover_every_seconds=4.0,
+    poll_every_seconds=4.0,
+    look_whole_every_seconds=8.0,
+    pace_every_seconds=8.0,
+    cancel_poll_every_seconds=4.0,
+    recover_every_seconds=8.0,
     oversee_every_seconds=60.0,
     prune_every_seconds=1e6,
 )
