@@ -61,8 +61,8 @@ def _scratch() -> Path | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Make what all tests are made of no garbage to look for: it stays, and to pass it takes a fifth of a second each
-    time, in the middle of whatever runs.
+    """Keep the collector of garbage from what all tests are made of: it stays, and to look through it takes a fifth
+    of a second each time, in the middle of whatever runs.
     """
     gc.disable()
     try:

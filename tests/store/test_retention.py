@@ -2,22 +2,31 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from countwheel.engine.pruner import Pruner
 from countwheel.store import partitions
-from countwheel.store.database import Database
+from countwheel.store.database import Connection, Database
 from harness import Node
 
-LEDGER_ROW = """
-    INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
-        attempt, lost_attempts, fence, http_status)
-    SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'schedule', 'SUCCEEDED', at, at, at, at,
-        1, 0, 1, 200
-    FROM (SELECT now() - make_interval(days => %s) AS at) AS moment
-"""
+TENANT = UUID(int=7)
+
+
+async def end_runs(connection: Connection, *, days_ago: int, rows: int = 1) -> None:
+    """Put runs of TENANT into the ledger that succeeded then."""
+    await connection.execute(
+        """
+        INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at,
+            finished_at, attempt, lost_attempts, fence, http_status)
+        SELECT gen_random_uuid(), gen_random_uuid(), %(tenant)s, 'schedule', 'SUCCEEDED', at, at, at, at,
+            1, 0, 1, 200
+        FROM generate_series(1, %(rows)s), (SELECT now() - make_interval(days => %(days_ago)s) AS at) AS moment
+        """,
+        {"tenant": TENANT, "rows": rows, "days_ago": days_ago},
+    )
 
 
 async def names(database: Database, parent: str) -> set[str]:
@@ -42,7 +51,7 @@ async def test_partitions_are_made_a_week_ahead(node: Node) -> None:
         expected = {partitions.name_of(parent, today + timedelta(days=offset)) for offset in range(-1, 8)}
         assert await names(node.database, parent) == expected | {f"{parent}_default"}
     async with node.database.connection() as connection:
-        await connection.execute(LEDGER_ROW, [0])
+        await end_runs(connection, days_ago=0)
     where = "SELECT tableoid::regclass::text FROM run_history"
     assert await value(node.database, where) == partitions.name_of("run_history", today)
 
@@ -60,7 +69,7 @@ async def test_days_past_the_retention_are_dropped_whole(node: Node) -> None:
                 f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')".encode()
             )
         for age in (0, retention, retention + 1, retention + 2):
-            await connection.execute(LEDGER_ROW, [age])
+            await end_runs(connection, days_ago=age)
     await node.engine.pruner.run_once()
     kept = await names(node.database, "run_history")
     assert partitions.name_of("run_history", today - timedelta(days=retention)) in kept
@@ -91,7 +100,7 @@ async def test_what_was_written_before_its_day_was_made_comes_into_it(node: Node
     async with node.database.connection() as connection:
         for parent in partitions.PARENTS:
             await connection.execute(f"DROP TABLE {partitions.name_of(parent, today)}".encode())
-        await connection.execute(LEDGER_ROW, [0])
+        await end_runs(connection, days_ago=0)
     await node.api.call("PUT", "/v1/calendars/own", {})
     await node.engine.pruner.run_once()
     for parent in ("run_history", "audit_log"):

@@ -1,11 +1,10 @@
 """How far a page looks: step by step, as long as its time lasts (decision 0028)."""
 
 from datetime import UTC, datetime
-from uuid import UUID
 
 import pytest
+from test_retention import TENANT, end_runs
 
-from countwheel.domain.ids import LAST_ID
 from countwheel.domain.run import ENDED
 from countwheel.store import listing
 from countwheel.store.database import Database
@@ -14,13 +13,6 @@ from countwheel.store.walking import WALK_SECONDS, Walk
 from countwheel.testing import FakeClock
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
-TENANT = UUID(int=7)
-LEDGER_ROWS = """
-    INSERT INTO run_history (job_id, run_id, tenant_id, trigger, status, scheduled_for, due_at, started_at, finished_at,
-        attempt, lost_attempts, fence, http_status)
-    SELECT gen_random_uuid(), gen_random_uuid(), %(tenant)s, 'schedule', 'SUCCEEDED', at, at, at, at, 1, 0, 1, 200
-    FROM generate_series(1, %(rows)s), (SELECT now() - make_interval(days => %(days_ago)s) AS at) AS moment
-"""
 
 
 @pytest.mark.parametrize(
@@ -47,8 +39,9 @@ def test_a_step_that_took_no_time_is_followed_by_a_longer_one() -> None:
 async def test_a_page_ends_where_every_step_takes_too_long(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine, or where the days do not tell how many runs there are: as in the partition for no day."""
     monkeypatch.setattr(listing, "_PATIENCE_SECONDS", 0.001)
-    before = Before(run_id=LAST_ID)
     async with database.connection() as connection:
-        await connection.execute(LEDGER_ROWS, {"tenant": TENANT, "rows": 20_000, "days_ago": 400})
-        page = await find_page(connection, TENANT, ENDED, EndedFilter(), before=before, limit=3, monotonic=lambda: 0.0)
+        await end_runs(connection, days_ago=400, rows=20_000)
+        page = await find_page(
+            connection, TENANT, ENDED, EndedFilter(), before=Before(), limit=3, monotonic=lambda: 0.0
+        )
     assert len(page.runs) == 3
