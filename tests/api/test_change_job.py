@@ -192,7 +192,7 @@ async def test_p4_a_job_that_has_nothing_left_is_completed(node: Node, receiver:
     start = datetime.fromisoformat(soon(1.0)).replace(microsecond=0) + timedelta(seconds=1)
     job = await node.api.create(
         schedule_recurring=EVERY_SECOND, job_url=receiver.url, start_at=start.isoformat(),
-        end_at=(start + timedelta(seconds=2)).isoformat(),
+        end_at=(start + timedelta(seconds=2)).isoformat(), overlap="allow",
     )  # fmt: skip
     assert datetime.fromisoformat(job["next_run"]["scheduled_for"]) == start
 

@@ -70,7 +70,7 @@ async def test_nobody_of_a_suspended_tenant_is_let_in(node: Node) -> None:
 async def test_nothing_of_a_suspended_tenant_is_called(node: Node, receiver: WebhookReceiver) -> None:
     """Its occurrences stand in the ledger as SKIPPED with the reason, and its chain goes on when it is resumed."""
     tenant, api = await make(node)
-    await api.create(schedule_recurring="* * * * * *", job_url=receiver.url)
+    await api.create(schedule_recurring="* * * * * *", job_url=receiver.url, overlap="allow")
     await receiver.wait_for(1)
     await suspend(node, tenant)
 
