@@ -17,6 +17,7 @@ import pytest
 from countwheel import __version__
 from countwheel.embedded.supervisor import EmbeddedPostgres
 from harness import (
+    START_SECONDS,
     DevServer,
     clean_environment,
     descendants,
@@ -210,7 +211,7 @@ async def serve_and_stop(environment: dict[str, str]) -> None:
             except aiohttp.ClientError:
                 return False
 
-        await eventually(is_ready)
+        await eventually(is_ready, START_SECONDS)
         async with session.get(f"{url}/dev/echo") as response:
             assert response.status == 404, "a production node has no echo"
     (pid,) = descendants(os.getpid()) & pids_listening(int(environment["COUNTWHEEL_PORT"]))

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from countwheel.testing import Reply, WebhookReceiver
-from harness import Node, ServeNode, descendants, eventually, is_running, running_node, soon
+from harness import START_SECONDS, Node, ServeNode, descendants, eventually, is_running, running_node, soon
 
 
 async def live_pids(node: Node, workers: ServeNode) -> set[int]:
@@ -24,7 +24,7 @@ async def until_alive(node: Node, workers: ServeNode, count: int) -> set[int]:
         pids = await live_pids(node, workers)
         return pids if len(pids) == count else None
 
-    found: set[int] = await eventually(are_alive, 40)
+    found: set[int] = await eventually(are_alive, START_SECONDS)
     return found
 
 
