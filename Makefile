@@ -45,7 +45,7 @@ check: setup ## Lint, format, types, layers
 chaos: setup ## Nodes under faults, judged by an independent checker (SECONDS=300, SEED=)
 	@$(RUN) python -m chaos --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED))
 
-bench: setup ## Measure: a short form of every row of docs/benchmarks.md
+bench: setup ## Measure: a short form of every row of docs/benchmarks.md but the peers
 	@$(RUN) python -m benchmarks short
 
 bench-full: setup ## Measure every row at full length, into benchmarks/results

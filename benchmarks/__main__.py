@@ -32,7 +32,7 @@ def _parser() -> ArgumentParser:
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures into it")
         row.arguments(command)
         command.set_defaults(row=row)
-    short = commands.add_parser("short", help="a short form of every row (make bench)")
+    short = commands.add_parser("short", help="a short form of every row but the peers (make bench)")
     short.add_argument("--into", type=Path, metavar="FOLDER", help="keep the results there")
     short.set_defaults(do=lambda given: plan.run_all(plan.SHORT, given.into))
     full = commands.add_parser("full", help="every row at full length (make bench-full)")

@@ -173,7 +173,7 @@ def test_c4_agrees_with_a_plain_reading_of_the_rule(zone: str, expression: str) 
         # New York, fold of 1 November 2026: 01:30 in the first pass, then the next day.
         ("America/New_York", "30 1 * * *", utc(2026, 11, 1, 0), utc(2026, 11, 1, 5, 30)),
         ("America/New_York", "30 1 * * *", utc(2026, 11, 1, 5, 30), utc(2026, 11, 2, 6, 30)),
-        # The trap of facts.md: started inside the second pass, cronsim alone answers with the past.
+        # A trap: started inside the second pass, cronsim alone answers with the past.
         ("America/New_York", "30 1 * * *", utc(2026, 11, 1, 6, 15), utc(2026, 11, 2, 6, 30)),
         # Lord Howe moves by half an hour: 02:15 of 4 October 2026 does not exist.
         ("Australia/Lord_Howe", "15 2 * * *", utc(2026, 10, 3, 12), utc(2026, 10, 3, 15, 30)),

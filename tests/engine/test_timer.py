@@ -21,7 +21,7 @@ def held_until(moment: float) -> Held:
 
 
 async def test_a_loop_that_wakes_too_early_hands_nothing_on() -> None:
-    """The clock is read again: a timer of the event loop that fires early (facts.md) does not make a call early."""
+    """The clock is read again: a timer of the event loop that fires early does not make a call early."""
     clock, out = FakeClock(START, monotonic=0.0), list[Held]()
     timer = Timer(clock, out.append)
     run = held_until(0.0005)

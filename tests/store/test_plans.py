@@ -1,4 +1,4 @@
-"""The plans of the hot statements, with 100,000 rows in place (facts.md, traps in PostgreSQL)."""
+"""The plans of the hot statements, with 100,000 rows in place."""
 
 import re
 from collections.abc import Iterator

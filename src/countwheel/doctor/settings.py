@@ -196,7 +196,7 @@ def _of_token_lifetime(seconds: int) -> Finding:
     seen = f"{seconds} s"
     if seconds <= _LONG_TOKEN_SECONDS:
         return good("token-lifetime", seen)
-    why = "a token that leaks is good for as long, whatever is revoked meanwhile"
+    why = "a token that leaks is good for as long, unless its client is revoked"
     return doubtful("token-lifetime", seen, why, "set COUNTWHEEL_TOKEN_LIFETIME_SECONDS to 3600")
 
 

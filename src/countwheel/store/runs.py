@@ -25,7 +25,9 @@ from countwheel.store.queries import query
 _Found = TypeVar("_Found")
 
 ClaimSize = Literal[8, 64]
-"""Runs a bucket and claim. A closed set: the number stands in the statement's text (facts.md, traps in PostgreSQL)."""
+"""Runs a bucket and claim. A closed set: the number stands in the statement's text. With `LIMIT $1` the generic plan is
+a hash join over the whole table.
+"""
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """Before anything is due."""

@@ -42,7 +42,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: finish
 -- End a batch of held runs. Each row keeps its own fate: one whose fence has risen since is not touched and not
--- returned. The id is the only indexable condition (facts.md: a state in it attracts a dead partial index).
+-- returned. The id is the only indexable condition (a state in it attracts a dead partial index).
 WITH ended AS MATERIALIZED (
     SELECT * FROM unnest(
         %(job_ids)s::uuid[], %(run_ids)s::uuid[], %(fences)s::int4[], %(statuses)s::text[],
