@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from countwheel.domain import ids
+from countwheel.domain.policy import ATTEMPTS_LIMIT
 from countwheel.domain.run import Trigger
 from countwheel.testing import Reply, WebhookReceiver
 from harness import FAR_RETRY, Answer, Node, eventually, soon
@@ -94,6 +95,17 @@ async def test_two_redrives_at_once_make_one(node: Node, receiver: WebhookReceiv
     await node.api.run_when(job, "SUCCEEDED")
     assert len(receiver.calls) == 2
     assert sum(answer.json.get("changed", 0) for answer in answers) <= 1
+
+
+async def test_a_run_that_was_tried_too_often_is_not_redriven(node: Node, receiver: WebhookReceiver) -> None:
+    """409 says so, by filter it is left: one attempt more than can be counted would stop the claims of all."""
+    (job,) = await fail(node, receiver)
+    async with node.database.connection() as connection:
+        await connection.execute("UPDATE run_history SET attempt = %s", [ATTEMPTS_LIMIT])
+    answer = await node.api.call("POST", f"{path(job)}/redrive")
+    assert (answer.status, f"tried {ATTEMPTS_LIMIT} times" in answer.json["detail"]) == (409, True)
+    assert (await redrive(node, filter={"job_id": job["job_id"]})).json["changed"] == 0
+    assert len(receiver.calls) == 1
 
 
 async def test_of_a_paused_or_deleted_job_nothing_is_redriven(node: Node, receiver: WebhookReceiver) -> None:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countwheel.domain.target import TARGET_NAME_PATTERN, TARGET_PATTERN, target_fault, target_host, target_name
+from countwheel.domain.target import (
+    MAX_HOST_CHARACTERS,
+    MAX_URL_CHARACTERS,
+    TARGET_NAME_PATTERN,
+    TARGET_PATTERN,
+    target_fault,
+    target_host,
+    target_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,7 @@ def test_a_target_and_its_host(url: str, host: str) -> None:
         "https://a..b/",
         "https://example.com\\@evil.com/",
         "https://" + "a" * 2048,
+        "https://" + ".".join(["a" * 63] * 4) + "/",
     ],
 )
 def test_what_is_no_target_is_refused(url: str) -> None:
@@ -60,9 +69,13 @@ def test_what_is_no_target_is_refused(url: str) -> None:
     assert target_fault(url) is not None
 
 
-@given(st.from_regex(TARGET_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 2048))
+def is_short_enough(url: str) -> bool:
+    return len(url) <= MAX_URL_CHARACTERS and len(target_host(url)) <= MAX_HOST_CHARACTERS
+
+
+@given(st.from_regex(TARGET_PATTERN, fullmatch=True).filter(is_short_enough))
 def test_what_the_contract_says_is_a_target_has_a_host(url: str) -> None:
-    """Whatever fits the contract's pattern is accepted and has a host."""
+    """Whatever fits the contract's pattern, and is short enough, is accepted and has a host."""
     assert target_fault(url) is None
     assert target_host(url)
 

@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from countwheel.engine import engine
+from countwheel.store.database import Database, DatabaseUnavailableError
 from countwheel.testing import WebhookReceiver
 from harness import Node, dev_server, eventually, running_node, soon
 
@@ -112,3 +113,15 @@ def _postmaster(data_dir: Path) -> int:
         return int((data_dir / "postgres" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
     except (OSError, IndexError):
         return 0
+
+
+async def test_a_primary_that_takes_no_writes_is_away(dsn: str) -> None:
+    """Demoted, or its disk is full: it may take them again, so that whoever writes waits and tries again."""
+    database = Database(dsn, name="test", size=1)
+    await database.open()
+    async with database.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseUnavailableError):
+        async with database.connection() as connection:
+            await connection.execute("DELETE FROM runs")
+    await database.close()

@@ -30,6 +30,7 @@ from countwheel.domain import ids
 from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.fingerprint import DEAD_LETTERS
 from countwheel.domain.job import JobStatus
+from countwheel.domain.policy import ATTEMPTS_LIMIT
 from countwheel.domain.run import LIVE
 from countwheel.domain.timestamp import parse_oneoff
 from countwheel.store import dead_letters, ledger, nodes
@@ -94,7 +95,7 @@ async def send_again(
         )
     row = await find_run(api, principal, job_id, run_id)
     if not sent and row.status not in LIVE:
-        raise refusal(row)
+        raise _tried_too_often(row) if row.attempt >= ATTEMPTS_LIMIT and row.resolution is None else refusal(row)
     return json_answer(views.run(row), 200)
 
 
@@ -227,6 +228,11 @@ def _narrow(given: Mapping[str, Any]) -> EndedFilter:
         finished_after=moments["finished_after"],
         finished_before=moments["finished_before"],
     )
+
+
+def _tried_too_often(row: RunRow) -> Problem:
+    detail = f"the run was tried {row.attempt} times, as often as a run may be: run its job by hand instead"
+    return Problem(409, "conflict", detail=detail)
 
 
 def _not_dead(row: RunRow) -> Problem:

@@ -126,7 +126,7 @@ def retry_after(result: AttemptResult, now: datetime) -> timedelta | None:
         return timedelta(seconds=seconds)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or a zone, with more digits than there are years
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

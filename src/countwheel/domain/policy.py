@@ -16,6 +16,9 @@ DROPPED_COUNT_LIMIT = 1_000
 LOST_ATTEMPTS_LIMIT = 20
 """A run that was lost with its node this often is parked as FAILED: it may be what kills the nodes."""
 
+ATTEMPTS_LIMIT = 30_000
+"""A run that was tried so often in all is not sent again by hand: its attempts are counted up to 32,767."""
+
 MAX_RETRY_AFTER = timedelta(days=1)
 """A target's `Retry-After` is followed up to here (criterion W9)."""
 

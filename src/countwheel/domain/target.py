@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from countwheel.domain.errors import Fault
 
 MAX_URL_CHARACTERS = 2048
+MAX_HOST_CHARACTERS = 253
+"""As long as a name of the DNS can be (RFC 1035, without the final dot)."""
 
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL}){{0,20}}\.?"
@@ -42,6 +44,8 @@ def target_fault(url: str) -> str | None:
         return f"longer than {MAX_URL_CHARACTERS} characters"
     if _MATCHER.fullmatch(url) is None:
         return "not a URL to call: give http:// or https://, a host, and no user name, fragment or space"
+    if len(target_host(url)) > MAX_HOST_CHARACTERS:
+        return f"its host is longer than {MAX_HOST_CHARACTERS} characters: no name of the DNS is"
     return None
 
 
@@ -58,6 +62,11 @@ def target_host(url: str) -> str:
     """Return the host of a valid target in lower case, without port, brackets and final dot."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     return str(IPv6Address(host)) if ":" in host else host
+
+
+def recorded_host(host: str) -> str:
+    """Return a host as records have it. A job from before hosts had a limit may have a longer one."""
+    return host[:MAX_HOST_CHARACTERS]
 
 
 _MAX_NAME_CHARACTERS = 255

@@ -20,7 +20,9 @@ class Announcer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gathering: _Batch | None = None
+        self._gathering: list[Held] | None = None
+        self._marking: asyncio.Task[set[UUID]]
+        """What marks those that gather."""
         self._writing = asyncio.Lock()
 
     async def run_once(self) -> float:
@@ -38,17 +40,19 @@ class Announcer:
     async def announce(self, held: Held) -> bool:
         """Write down that a call is about to leave, and return whether it may: its fence still matched.
 
-        What arrives while a write is under way goes together in the next one.
+        What arrives while a write is under way goes together in the next one, which is nobody's own: a member that is
+        cancelled meanwhile takes nothing from the others.
         """
         if self._gathering is None:
-            self._gathering = _Batch()
-        batch = self._gathering
-        batch.members.append(held)
+            self._gathering = []
+            self._marking = asyncio.create_task(self._mark_together(self._gathering))
+        self._gathering.append(held)
+        return held.run.run_id in await asyncio.shield(self._marking)
+
+    async def _mark_together(self, members: Sequence[Held]) -> set[UUID]:
         async with self._writing:
-            if self._gathering is batch:
-                self._gathering = None
-                batch.marked = await self._mark(batch.members)
-        return held.run.run_id in batch.marked
+            self._gathering = None
+            return await self._mark(members)
 
     async def _mark(self, batch: Sequence[Held]) -> set[UUID]:
         now = self._context.clock.monotonic()
@@ -66,11 +70,3 @@ class Announcer:
         for held in batch:
             held.announced = True
         return marked
-
-
-class _Batch:
-    """Runs that are marked by one statement."""
-
-    def __init__(self) -> None:
-        self.members: list[Held] = []
-        self.marked: set[UUID] = set()

@@ -6,7 +6,7 @@ what was recorded the first time is the node's no more, and matches nothing.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from countwheel.engine.context import Context
 from countwheel.engine.held import Held, Phase
 from countwheel.store import errands, long_work, runs, targets
 from countwheel.store.database import RefusedRowError
-from countwheel.store.endings import complete
+from countwheel.store.endings import EndingRun, complete
 from countwheel.store.errands import Errand
 from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import FinishedRun, RetriedRun
@@ -42,6 +42,10 @@ Record = FinishedRun | RetriedRun | AcceptedRun | SetAsideRun
 class _Entry(NamedTuple):
     held: Held
     record: Record
+
+
+_Ending = Callable[[EndingRun, FinishedRun], FinishedRun]
+"""Makes of what came of a run the record of its end."""
 
 
 class Recorder:
@@ -104,16 +108,17 @@ class Recorder:
                 )
 
     async def _write_parked(self, entry: _Entry) -> set[UUID]:
-        try:
-            return await self._write([entry])
-        except RefusedRowError:
-            _log.error("notification refused by PostgreSQL; nobody is told", run_id=str(entry.record.run_id))
-            return await self._write([entry], is_telling=False)
+        run_id = str(entry.record.run_id)
+        for ending, how in ((complete, "whole"), (_untold, "without telling anybody"), (_bare, "bare")):
+            try:
+                return await self._write([entry], ending)
+            except RefusedRowError as error:
+                _log.error("parked run refused by PostgreSQL", run_id=run_id, how=how, error=str(error))
+        # One run must not keep all others of this node from their records: whoever looks for strangers takes it up.
+        return set()
 
-    async def _write(self, batch: Sequence[_Entry], *, is_telling: bool = True) -> set[UUID]:
-        finished = [complete(entry.held.run, entry.record) for entry in batch if isinstance(entry.record, FinishedRun)]
-        if not is_telling:
-            finished = [replaced(record, told_url=None) for record in finished]
+    async def _write(self, batch: Sequence[_Entry], ending: _Ending = complete) -> set[UUID]:
+        finished = [ending(entry.held.run, entry.record) for entry in batch if isinstance(entry.record, FinishedRun)]
         retried = [entry.record for entry in batch if isinstance(entry.record, RetriedRun)]
         accepted = [entry.record for entry in batch if isinstance(entry.record, AcceptedRun)]
         aside = [entry.record for entry in batch if isinstance(entry.record, SetAsideRun)]
@@ -152,6 +157,14 @@ def _cancellation(entry: _Entry) -> list[Errand]:
 def _is_awaited(entry: _Entry) -> bool:
     """Whether another run of the job may wait for this one to end."""
     return isinstance(entry.record, FinishedRun) and policy_of(entry.held.run) not in {Overlap.SKIP, Overlap.ALLOW}
+
+
+def _untold(run: EndingRun, record: FinishedRun) -> FinishedRun:
+    return replaced(complete(run, record), told_url=None)
+
+
+def _bare(_run: EndingRun, record: FinishedRun) -> FinishedRun:
+    return record
 
 
 def _parked(entry: _Entry) -> _Entry:

@@ -25,6 +25,14 @@ SESSION_SETTINGS: Mapping[str, str] = {
 SESSION_OPTIONS = " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())
 
 
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,  # a primary that was demoted, or whose disk is full
+    psycopg.errors.IdleInTransactionSessionTimeout,  # this process was frozen within a transaction
+)
+
+
 class DatabaseUnavailableError(Exception):
     """The database cannot be reached, or went away in the middle. What was asked may or may not have happened."""
 
@@ -89,7 +97,7 @@ class Database:
                 yield connection
         except (PoolTimeout, PoolClosed, TooManyRequests) as error:
             raise DatabaseUnavailableError(f"no connection to PostgreSQL: {error}") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except _AWAY as error:
             raise DatabaseUnavailableError(f"PostgreSQL: {str(error).strip()}") from error
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             table = error.diag.table_name or ""

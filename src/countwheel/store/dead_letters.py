@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from countwheel.domain import ids
+from countwheel.domain.policy import ATTEMPTS_LIMIT
 from countwheel.store.database import Connection
 from countwheel.store.listing import ENDLESS, FIRST_ID, EndedFilter, ended_parameters
 from countwheel.store.queries import query
@@ -63,8 +64,8 @@ async def redrive(
 ) -> set[UUID]:
     """Make dead letters of a job live again, each under its own id, due at its moment; return those that were.
 
-    What is alive, has been redriven, or is resolved is left as it is. Must run while the job is locked
-    (`store.changes`): a one-off job that had ended is active again.
+    What is alive, has been redriven, is resolved, or was tried too often (`ATTEMPTS_LIMIT`) is left as it is. Must run
+    while the job is locked (`store.changes`): a one-off job that had ended is active again.
     """
     cursor = await connection.execute(
         query("redrive"),
@@ -75,6 +76,7 @@ async def redrive(
             "buckets": [ids.bucket_of(run_id) for run_id in due_ats],
             "due_ats": list(due_ats.values()),
             "statuses": list(statuses),
+            "attempts_limit": ATTEMPTS_LIMIT,
             "by": by,
         },
     )

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from countwheel.domain.fingerprint import DEAD_LETTERS, class_of_text, fingerprint
 from countwheel.domain.notification import Defaults, url_told
 from countwheel.domain.run import RunStatus
-from countwheel.domain.target import target_host
+from countwheel.domain.target import recorded_host, target_host
 from countwheel.store.runs import FinishedRun
 
 
@@ -37,7 +37,7 @@ def complete(run: EndingRun, record: FinishedRun) -> FinishedRun:
     url = url_told(record.status, run.trigger, run.calling, defaults)
     if succeeded and url is None:
         return record
-    target = target_host(run.job_url)
+    target = recorded_host(target_host(run.job_url))
     if record.status not in DEAD_LETTERS:
         return replace(record, target=target, told_url=url)
     error = record.error or ""

@@ -16,6 +16,7 @@ from countwheel.domain import ids
 from countwheel.domain.fingerprint import class_of_text, fingerprint
 from countwheel.domain.notification import Defaults, url_told
 from countwheel.domain.run import RunStatus, Trigger
+from countwheel.domain.target import recorded_host
 from countwheel.store import notices
 from countwheel.store.columns import NO_COLUMN, columns_of, in_lock_order
 from countwheel.store.database import Connection
@@ -411,7 +412,7 @@ async def _mark_failures(connection: Connection, unknown: Sequence[RecoveredRun]
                 fingerprint(run.target, kind, run.reason) for run, kind in zip(unknown, classes, strict=True)
             ],
             "error_classes": classes,
-            "targets": [run.target for run in unknown],
+            "targets": [recorded_host(run.target) for run in unknown],
             "finished_ats": [run.taken_at for run in unknown],
         },
     )

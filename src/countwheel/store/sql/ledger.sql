@@ -133,7 +133,7 @@ decided AS (
     UPDATE run_history h SET resolution = 'RETRIED', resolved_at = now(), resolved_by = %(by)s
     FROM asked a
     WHERE h.tenant_id = %(tenant_id)s AND h.job_id = %(job_id)s AND h.run_id = a.run_id
-      AND h.status = ANY(%(statuses)s::text[]) AND h.resolution IS NULL
+      AND h.status = ANY(%(statuses)s::text[]) AND h.resolution IS NULL AND h.attempt < %(attempts_limit)s
       -- An errand of which a release before this one has not kept what it calls cannot be sent again.
       AND (h.trigger IN ('notification', 'cancellation')) = (h.call_url IS NOT NULL)
     RETURNING h.*, a.bucket, greatest(a.due_at, h.scheduled_for, now()) AS due_again_at
