@@ -42,6 +42,7 @@ ROLES = ("api", ENGINE)
 """What a node can do: answer the API, and call targets."""
 
 _API_CONNECTIONS = 4
+_LONG_READ_CONNECTIONS = 2
 
 
 @asynccontextmanager
@@ -90,11 +91,13 @@ async def server(
     # The API has connections of its own: a flood of requests must not keep the engine from the database.
     async with (
         _beside(database, "api", _API_CONNECTIONS) as api_database,
+        _beside(database, "long reads", _LONG_READ_CONNECTIONS) as long_reads,
         Federation(issuers if "api" in roles else (), database_clock) as federation,
         kept_fresh(keys, api_database, sealer, database_clock),
     ):
         parts = ApiParts(
             database=api_database,
+            long_reads=long_reads,
             clock=database_clock,
             chance=chance,
             sealer=sealer,

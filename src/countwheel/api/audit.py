@@ -32,7 +32,7 @@ async def audit_job(api: ApiParts, request: Request, principal: Principal) -> Re
     """Compare the job's occurrences with the ledger, from `from` (by default a day ago) up to `to` (by default now)."""
     parameters = Parameters(request, "from", "to", "show_ran", "page_size", "page_token")
     job_id, page, show_ran = path_uuid(request, "jobId"), parameters.page(), parameters.switch("show_ran")
-    async with api.database.transaction() as connection:
+    async with api.long_reads.transaction() as connection:
         now = await audit.begin(connection)
         scope = _scope(parameters, page, now)
         job = await jobs.find(connection, principal.tenant_id, job_id)

@@ -30,7 +30,7 @@ async def list_entries(api: ApiParts, request: Request, principal: Principal) ->
         after_time=parameters.instant("after"),
         before_time=parameters.instant("before"),
     )
-    async with api.database.connection() as connection:
+    async with api.long_reads.connection() as connection:
         rows = await audit_log.read(connection, principal.tenant_id, narrow, before=page.before, limit=page.size + 1)
     return page_answer(request, page, rows, _view, lambda row: row.entry_id)
 

@@ -37,7 +37,7 @@ _WORK_SECONDS = 10.0
 """How long one request works before it says where to go on."""
 
 _BITE = 100
-_SIDE_BY_SIDE = 4
+_SIDE_BY_SIDE = 2
 """So many jobs are changed at a time: a bulk operation leaves connections for the others."""
 
 _Act = Callable[[ApiParts, Principal, "_Wish", UUID], Awaitable[bool]]
@@ -72,7 +72,7 @@ async def _do(api: ApiParts, request: Request, principal: Principal, operation: 
     key = read_wanted_key(request, required=api.settings.require_idempotency_key and makes_runs)
     wish = _Wish(body, _narrow(body["filter"]), key)
     page = read_page(None, body.get("page_token"), {"filter": [json.dumps(body["filter"], sort_keys=True)]})
-    async with api.database.connection() as connection:
+    async with api.long_reads.connection() as connection:
         matched = await jobs.count_matching(connection, principal.tenant_id, wish.narrow, operation.states)
     if makes_runs:
         await api.quotas.take_run(principal.tenant_id)
@@ -92,7 +92,7 @@ async def _work(
     until = api.clock.monotonic() + _WORK_SECONDS
     changed = 0
     while True:
-        async with api.database.connection() as connection:
+        async with api.long_reads.connection() as connection:
             found = await jobs.find_matching(
                 connection, principal.tenant_id, wish.narrow, operation.states, after=after, limit=_BITE
             )

@@ -27,7 +27,7 @@ async def list_failures(api: ApiParts, request: Request, principal: Principal) -
     target = next(iter(parameters.shaped("target", api.contract, "TargetFilter")), None)
     limit = parameters.whole_number("limit", 1, _MOST, _LIMIT)
     start, end = parameters.instant("from"), parameters.instant("to")
-    async with api.database.connection() as connection:
+    async with api.long_reads.connection() as connection:
         if end is None:
             # The end of this millisecond: what is shown is whole milliseconds, and is to be asked for again.
             end = ids.instant_of(ids.milliseconds_of(await nodes.database_time(connection)) + 1)

@@ -29,7 +29,7 @@ async def read_forecast(api: ApiParts, request: Request, principal: Principal) -
     target = next(iter(parameters.shaped("target", api.contract, "TargetFilter")), None)
     start = api.clock.now().replace(second=0, microsecond=0)
     end = start + timedelta(hours=hours)
-    async with api.database.connection() as connection:
+    async with api.long_reads.connection() as connection:
         groups = await forecast.find_groups(connection, principal.tenant_id, target)
         singles = await forecast.find_singles(connection, principal.tenant_id, target, start, end)
     # In a thread: it is seconds of work at the worst, and calls are due meanwhile.

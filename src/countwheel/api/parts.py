@@ -38,6 +38,8 @@ class ApiParts:
     """Everything that handlers reach for."""
 
     database: Database
+    long_reads: Database
+    """For statements that read as much as a tenant has: some of those at once must keep nobody else from an answer."""
     clock: Clock
     chance: Chance
     sealer: Sealer

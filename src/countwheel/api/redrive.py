@@ -41,7 +41,7 @@ from countwheel.store.listing import EndedFilter
 
 _WORK_SECONDS = 10.0
 _BITE = 200
-_SIDE_BY_SIDE = 4
+_SIDE_BY_SIDE = 2
 """So many jobs are worked on at a time: a redrive leaves connections for the others."""
 
 _NOT_CALLED = frozenset({JobStatus.DELETED, JobStatus.PAUSED})
@@ -117,7 +117,7 @@ async def redrive_runs(api: ApiParts, request: Request, principal: Principal) ->
     pace, asked = body.get("pace_per_second"), body["filter"]
     wish = _Wish(asked.get("status", sorted(DEAD_LETTERS)), _narrow(asked), 0.0 if pace is None else 1 / pace)
     page = read_page(None, body.get("page_token"), {"redrive": [json.dumps([asked, pace], sort_keys=True)]})
-    async with api.database.connection() as connection:
+    async with api.long_reads.connection() as connection:
         now = await nodes.database_time(connection)
         progress = _resumed(page, now)
         horizon = progress.place.horizon
@@ -138,7 +138,7 @@ async def _work(api: ApiParts, principal: Principal, wish: _Wish, progress: _Pro
     """Work for as long as a request may."""
     until = api.clock.monotonic() + _WORK_SECONDS
     while True:
-        async with api.database.connection() as connection:
+        async with api.long_reads.connection() as connection:
             found = await dead_letters.find(
                 connection, principal.tenant_id, wish.statuses, wish.narrow, place=progress.place, limit=_BITE
             )
