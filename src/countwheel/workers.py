@@ -65,18 +65,27 @@ class Workers:
         failures = 0
         while True:
             started = self._clock.monotonic()
-            worker = await self._start()
-            _log.info("worker started", worker=number, pid=worker.pid)
-            self._running.add(worker)
-            code = await self._wait(worker)
-            self._running.discard(worker)
-            if self._stop.is_set():
-                return code
+            ended = await self._work(number)
+            if self._stop.is_set() and isinstance(ended, int):
+                return ended
             failures = 1 if self._clock.monotonic() - started >= _WELL_AFTER_SECONDS else failures + 1
             pause = min(_FIRST_BACKOFF_SECONDS * 2 ** (failures - 1), _MAX_BACKOFF_SECONDS)
-            _log.error("worker died and is started again", worker=number, exit_code=code, in_seconds=pause)
+            _log.error("worker died and is started again", worker=number, ended=ended, in_seconds=pause)
             if await self._stopped_within(pause):
                 return 0
+
+    async def _work(self, number: int) -> int | str:
+        """Start a worker, and return its exit code when it has ended, or why there was none."""
+        try:
+            worker = await self._start()
+        except OSError as error:  # no process to be had, or no memory: there may be later
+            return str(error)
+        _log.info("worker started", worker=number, pid=worker.pid)
+        self._running.add(worker)
+        try:
+            return await self._wait(worker)
+        finally:
+            self._running.discard(worker)
 
     async def _start(self) -> asyncio.subprocess.Process:
         descriptor = self._listener.fileno()

@@ -3,11 +3,16 @@
 import asyncio
 import os
 import signal
+import socket
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
+from countwheel.clock import SystemClock
 from countwheel.testing import Reply, WebhookReceiver
+from countwheel.workers import WorkerPlan, Workers
 from harness import START_SECONDS, Node, ServeNode, descendants, eventually, is_running, running_node, soon
 
 
@@ -121,3 +126,28 @@ async def _holder(node: Node, jobs: list[dict[str, Any]]) -> int:
 async def _holder_of(node: Node, job: dict[str, Any]) -> int | None:
     node_id = (await node.api.run(job))["node_id"]
     return int(node_id.rsplit("-", 2)[1]) if node_id else None
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No process is to be had for a while (EAGAIN): the supervisor goes on, and has its worker in the end."""
+    start, refusals = asyncio.create_subprocess_exec, iter([BlockingIOError("no process"), OSError("no memory")])
+
+    async def refuse_twice(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        for refusal in refusals:
+            raise refusal
+        return await start(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_twice)
+    began = tmp_path / "began"
+    plan = WorkerPlan(["sh", "-c", f"touch {began}; exec cat"], {"PATH": os.environ["PATH"]}, stop_seconds=20.0)
+    stop = asyncio.Event()
+    with socket.socket() as listener:
+        running = asyncio.create_task(Workers(1, plan, listener, SystemClock()).run(stop))
+
+        async def is_there() -> bool:
+            return began.exists()
+
+        await eventually(is_there)
+        assert list(refusals) == []
+        stop.set()
+        assert await running == 1, "sh knows no graceful stop: it is killed by SIGTERM"
