@@ -1,7 +1,9 @@
 """The ledger's daily partitions, and what is kept for how long."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
 from uuid import UUID
 
 import psycopg
@@ -10,7 +12,7 @@ import pytest
 from countwheel.engine.pruner import Pruner
 from countwheel.store import partitions
 from countwheel.store.database import Connection, Database
-from harness import Node
+from harness import Node, eventually, running_node
 
 TENANT = UUID(int=7)
 
@@ -37,6 +39,23 @@ async def names(database: Database, parent: str) -> set[str]:
         return {row[0] async for row in rows}
 
 
+async def make_day(database: Database, parent: str, day: date) -> None:
+    async with database.connection() as connection:
+        await connection.execute(
+            f"CREATE TABLE {partitions.name_of(parent, day)} PARTITION OF {parent} "
+            f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')".encode()
+        )
+
+
+@asynccontextmanager
+async def long_reader(database: Database) -> AsyncIterator[None]:
+    """Have read every partitioned table in a transaction that stays open, as a backup does."""
+    async with database.transaction() as connection:
+        for parent in partitions.PARENTS:
+            await connection.execute(f"SELECT count(*) FROM {parent}".encode())
+        yield
+
+
 async def value(database: Database, statement: str, *parameters: object):
     async with database.connection() as connection:
         row = await (await connection.execute(statement.encode(), parameters)).fetchone()
@@ -60,14 +79,9 @@ async def test_days_past_the_retention_are_dropped_whole(node: Node) -> None:
     """The day before the retention goes, the day at its edge stays; so do rows without a day's home."""
     retention = node.engine.pruner._context.settings.retention_days
     today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    for age in (retention, retention + 1, retention + 40):
+        await make_day(node.database, "run_history", today - timedelta(days=age))
     async with node.database.connection() as connection:
-        for age in (retention, retention + 1, retention + 40):
-            day = today - timedelta(days=age)
-            name = partitions.name_of("run_history", day)
-            await connection.execute(
-                f"CREATE TABLE {name} PARTITION OF run_history "
-                f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')".encode()
-            )
         for age in (0, retention, retention + 1, retention + 2):
             await end_runs(connection, days_ago=age)
     await node.engine.pruner.run_once()
@@ -83,15 +97,38 @@ async def test_the_audit_log_has_a_retention_of_its_own(node: Node) -> None:
     settings = node.engine.pruner._context.settings
     today = await value(node.database, "SELECT (now() AT TIME ZONE 'UTC')::date")
     days = [today - timedelta(days=age) for age in (settings.retention_days + 1, settings.audit_log_retention_days + 1)]
-    async with node.database.connection() as connection:
-        for day in days:
-            await connection.execute(
-                f"CREATE TABLE {partitions.name_of('audit_log', day)} PARTITION OF audit_log "
-                f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')".encode()
-            )
+    for day in days:
+        await make_day(node.database, "audit_log", day)
     await node.engine.pruner.run_once()
     kept = await names(node.database, "audit_log")
     assert [partitions.name_of("audit_log", day) in kept for day in days] == [True, False]
+
+
+async def test_a_long_reader_holds_up_neither_a_start_nor_what_is_recorded(dsn: str, database: Database) -> None:
+    """Days that it keeps from being made and dropped wait until it is gone; nobody waits behind them for long."""
+    today = await value(database, "SELECT (now() AT TIME ZONE 'UTC')::date")
+    ahead, past = (
+        partitions.name_of("run_history", today + timedelta(days=days)) for days in (partitions.DAYS_AHEAD, -1000)
+    )
+    await make_day(database, "run_history", today - timedelta(days=1000))
+    async with database.connection() as connection:
+        await connection.execute(f"DROP TABLE {ahead}".encode())
+    async with long_reader(database), running_node(dsn) as node:
+        round_ = asyncio.create_task(Pruner(node.engine.pruner._context).run_once())
+        while not round_.done():
+            async with database.transaction() as connection:
+                await connection.execute("SET LOCAL lock_timeout = '5s'")  # half of what a waiter has by default
+                await end_runs(connection, days_ago=0)
+        await round_
+        assert {ahead, past} & await names(database, "run_history") == {past}
+
+    async with running_node(dsn) as node:
+
+        async def is_made_up_for() -> bool:
+            await Pruner(node.engine.pruner._context).run_once()
+            return {ahead, past} & await names(database, "run_history") == {ahead}
+
+        await eventually(is_made_up_for)
 
 
 async def test_what_was_written_before_its_day_was_made_comes_into_it(node: Node) -> None:
@@ -137,7 +174,7 @@ async def test_nodes_that_start_together_make_each_partition_once(database: Data
 
     async def start() -> list[str]:
         async with database.connection() as connection:
-            return await partitions.make_ahead(connection)
+            return (await partitions.make_ahead(connection)).done
 
     for parent in partitions.PARENTS:
         async with database.connection() as connection:

@@ -112,7 +112,7 @@ class Engine:
             await self.node.register()
             self._begin({"node": self.renew_once})
             return
-        await self.pruner.run_once()  # today's partitions, before the first record
+        await self.pruner.make_ahead()  # today's partitions, before the first record
         if self._parts.settings.owns_database:
             await self.recovery.take_over_predecessors()
         await self.node.register()

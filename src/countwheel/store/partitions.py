@@ -1,7 +1,8 @@
 """Daily partitions of the ledger, and of the audit log: made ahead, dropped whole when past the retention."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import psycopg
@@ -16,6 +17,10 @@ DAYS_AHEAD = 7
 _DAY = timedelta(days=1)
 _ROW_BYTES = 250
 """Of a row of the ledger, on the disk: roughly."""
+
+_LOCK_PATIENCE = sql.SQL("SET LOCAL lock_timeout = '100ms'")
+"""A day is made and dropped under a lock that suffers no other, and behind whoever waits for it every writer waits.
+Where a long reader (a backup, an audit) is in the way, the day has time, and what is to be recorded has not."""
 
 _CREATE = "CREATE TABLE {day} PARTITION OF {parent} FOR VALUES FROM ({begin}) TO ({end})"
 _DETACH = "ALTER TABLE {parent} DETACH PARTITION {default}"
@@ -39,23 +44,47 @@ def day_of(parent: str, name: str) -> date | None:
         return None
 
 
-async def make_ahead(connection: Connection) -> list[str]:
-    """Make the partitions from yesterday to a week ahead that are not there, and return their names."""
+@dataclass(slots=True)
+class Turned:
+    """Partitions that were made or dropped, and tables that somebody was reading too long: for another time."""
+
+    done: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+
+
+async def make_ahead(connection: Connection) -> Turned:
+    """Make the partitions from yesterday to a week ahead that are not there.
+
+    A table that is busy is left for another time: its rows have a home in the default partition until then.
+    """
     today = await _database_day(connection)
     days = [today + timedelta(days=offset) for offset in range(-1, DAYS_AHEAD + 1)]
-    made = []
+    turned = Turned()
     for parent in PARENTS:
         if not await _missing(connection, parent, days):
             continue
-        async with connection.transaction():
+        async with _unless_busy(connection, parent, turned):
             # Nodes that start together take turns: IF NOT EXISTS does not keep two of them from colliding.
+            # Who waits for this lock keeps no writer waiting.
             await connection.execute(
                 sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(sql.Identifier(parent))
             )
-            for day in await _missing(connection, parent, days):
+            missing = await _missing(connection, parent, days)
+            await connection.execute(_LOCK_PATIENCE)
+            for day in missing:
                 await _make(connection, parent, day)
-                made.append(name_of(parent, day))
-    return made
+            turned.done += [name_of(parent, day) for day in missing]
+    return turned
+
+
+@asynccontextmanager
+async def _unless_busy(connection: Connection, parent: str, turned: Turned) -> AsyncIterator[None]:
+    """Run the block in a transaction. If it does not get a lock, nothing of it happens, and the table is noted."""
+    try:
+        async with connection.transaction():
+            yield
+    except psycopg.errors.LockNotAvailable:
+        turned.busy.append(parent)
 
 
 async def _make(connection: Connection, parent: str, day: date) -> None:
@@ -112,23 +141,26 @@ async def _missing(connection: Connection, parent: str, days: Sequence[date]) ->
     return [day for day in days if name_of(parent, day) not in present]
 
 
-async def drop_past(connection: Connection, *, retention_days: int, audit_log_retention_days: int) -> list[str]:
-    """Drop the partitions whose whole day is older than the retention, and return their names.
+async def drop_past(connection: Connection, *, retention_days: int, audit_log_retention_days: int) -> Turned:
+    """Drop the partitions whose whole day is older than the retention, but for those of tables that are busy.
 
     The audit log has a retention of its own.
     """
-    today, dropped = await _database_day(connection), []
+    today, turned = await _database_day(connection), Turned()
     for parent in PARENTS:
         days = audit_log_retention_days if parent == "audit_log" else retention_days
         oldest_kept = today - timedelta(days=days)
         for name in await _partitions(connection, parent):
             day = day_of(parent, name)
-            if day is not None and day < oldest_kept:
+            if day is None or day >= oldest_kept or parent in turned.busy:
+                continue
+            async with _unless_busy(connection, parent, turned):
+                await connection.execute(_LOCK_PATIENCE)
                 await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
-                dropped.append(name)
+                turned.done.append(name)
     for name in ("prune_default_history", "prune_default_attempts"):
         await connection.execute(query(name), {"retention_days": retention_days})
-    return dropped
+    return turned
 
 
 async def _partitions(connection: Connection, parent: str) -> list[str]:
