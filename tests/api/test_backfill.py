@@ -1,12 +1,17 @@
 """`POST /v1/jobs/{jobId}/backfill`: occurrences of the past, run now, beside the schedule."""
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from countwheel.api import backfills
+from countwheel.domain.backfill import named_between
 from countwheel.testing.receiver import Reply, WebhookReceiver
 from harness import Answer, Node, eventually, soon
 
@@ -127,3 +132,74 @@ async def test_a_one_off_job_has_one_occurrence(node: Node, receiver: WebhookRec
     await node.api.run_when(job, "SUCCEEDED")
     answer = await backfill(node, job, **{"from": soon(-3600), "to": soon(-5)}, only=only)
     assert answer.json["count"] == (1 if only == "all" else 0)
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """Backfills choose their occurrences for as long as it takes: until they may go on."""
+
+    begun: asyncio.Event
+    may_go_on: threading.Event
+
+
+@pytest.fixture
+async def choosing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choosing]:
+    loop, held = asyncio.get_running_loop(), Choosing(asyncio.Event(), threading.Event())
+
+    def slowly(*of: Any) -> Iterator[datetime]:
+        loop.call_soon_threadsafe(held.begun.set)
+        held.may_go_on.wait()
+        yield from named_between(*of)
+
+    monkeypatch.setattr(backfills, "named_between", slowly)
+    yield held
+    held.may_go_on.set()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_runs_are_recorded_while_a_backfill_is_chosen(
+    node: Node, receiver: WebhookReceiver, choosing: Choosing, dry_run: bool
+) -> None:
+    """However long that takes: a call of the job that ends meanwhile is written down."""
+    may_end = asyncio.Event()
+    receiver.answer_with(Reply(after=may_end))
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=receiver.url)
+    run = (await node.api.call("POST", f"/v1/jobs/{job['job_id']}/run/")).json
+    await receiver.wait_for(1)
+    answer = asyncio.create_task(backfill(node, job, dry_run=dry_run))
+    await asyncio.wait_for(choosing.begun.wait(), 20)
+    may_end.set()
+    await node.api.run_when(job, "SUCCEEDED", run_id=run["run_id"])
+    assert not answer.done()
+    choosing.may_go_on.set()
+    assert ((await answer).status, (await answer).json["count"]) == (200 if dry_run else 201, 5)
+
+
+async def test_a_job_that_is_changed_while_its_backfill_is_chosen(node: Node, choosing: Choosing) -> None:
+    """What was chosen may be wrong by then: 409, nothing is run, and asked again it is of the job as it is now."""
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=NOWHERE)
+    answer = asyncio.create_task(backfill(node, job))
+    await asyncio.wait_for(choosing.begun.wait(), 20)
+    changed = await node.api.call("PATCH", f"/v1/jobs/{job['job_id']}", {"schedule_recurring": "30 1 * * *"})
+    assert changed.status == 200
+    choosing.may_go_on.set()
+    assert ((await answer).status, "changed" in (await answer).json["detail"]) == (409, True)
+    assert (await backfill(node, job)).json["count"] == 1
+
+
+async def test_two_backfills_at_once_run_each_occurrence_once(node: Node) -> None:
+    """Both have chosen before either is written down: what the first one runs is live, and left alone by the other."""
+    job = await node.api.create(schedule_recurring=HOURLY, job_url=NOWHERE)
+    async with node.database.transaction() as connection:
+        await connection.execute("SELECT FROM jobs WHERE job_id = %s FOR UPDATE", [job["job_id"]])
+        answers = [asyncio.create_task(backfill(node, job)) for _ in range(2)]
+
+        async def both_wait() -> bool:
+            async with node.database.connection() as other:
+                cursor = await other.execute(
+                    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            return cursor.rowcount == 2
+
+        await eventually(both_wait)
+    assert sorted([(await answer).json["count"] for answer in answers]) == [0, 5]

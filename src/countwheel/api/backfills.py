@@ -28,9 +28,10 @@ from countwheel.domain.errors import Fault, InvalidError, ScheduleError, togethe
 from countwheel.domain.job import compact_json
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.timestamp import parse_oneoff
-from countwheel.store import backfill, idempotency
-from countwheel.store.changes import JobChange, changing
+from countwheel.store import backfill, idempotency, jobs, nodes
+from countwheel.store.changes import HeldJob, holding
 from countwheel.store.idempotency import KeyedAnswer
+from countwheel.store.jobs import JobRow
 
 _ENTROPY_BYTES = 10
 
@@ -48,8 +49,19 @@ class _Wish:
         return hashlib.sha256(f"{job_id} {self}".encode()).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which occurrences are wanted of a job as it was at a version."""
+
+    version: int
+    instants: list[datetime]
+
+
 async def backfill_job(api: ApiParts, request: Request, principal: Principal) -> Response:
-    """Run those occurrences of a range that are wanted; once for each key (criterion I1)."""
+    """Run those occurrences of a range that are wanted; once for each key (criterion I1).
+
+    They are chosen with no lock in hand: that may take a second, and whoever records a run, or claims one, wants it.
+    """
     Parameters(request)
     job_id = path_uuid(request, "jobId")
     wish = _checked(api, await read_json(request, api.settings.max_body_bytes))
@@ -57,17 +69,17 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
     fingerprint = wish.fingerprint(job_id)
     if not wish.dry_run:
         await api.quotas.take_run(principal.tenant_id)
-    async with changing(api.database, principal.tenant_id, job_id) as change:
-        if change is None:
+    choice = await _choose(api, principal.tenant_id, job_id, wish)
+    backfill_id = ids.job_id(api.clock.now(), api.chance.token_bytes(_ENTROPY_BYTES))
+    if wish.dry_run:
+        return json_answer(compact_json(_view(job_id, wish, backfill_id, choice.instants)), 200)
+    async with holding(api.database, principal.tenant_id, job_id) as held:
+        if held is None:
             raise not_found("job")
-        check_is_sent(change)
-        instants = await _choose(change, wish)
-        backfill_id = ids.job_id(api.clock.now(), api.chance.token_bytes(_ENTROPY_BYTES))
-        answer = compact_json(_view(change, wish, backfill_id, instants))
-        if wish.dry_run:
-            return json_answer(answer, 200)
+        instants = await _still_wanted(held, wish, choice)
+        answer = compact_json(_view(job_id, wish, backfill_id, instants))
         keyed = KeyedAnswer(key, fingerprint, answer)
-        created = await backfill.create(change, backfill_id, instants, wish.overlap, keyed)
+        created = await backfill.create(held, backfill_id, instants, wish.overlap, keyed)
     if created:
         await api.quotas.charge_runs(principal.tenant_id, max(0, len(instants) - 1))
         return json_answer(answer, 201)
@@ -75,28 +87,43 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
     return json_answer(stored, 201, REPLAYED)
 
 
-async def _choose(change: JobChange, wish: _Wish) -> list[datetime]:
-    if wish.end > change.job.now:
+async def _choose(api: ApiParts, tenant_id: UUID, job_id: UUID, wish: _Wish) -> _Choice:
+    """Return what is wanted as things stand. In threads: calls are due meanwhile."""
+    async with api.database.connection() as connection:
+        job, now = await jobs.find(connection, tenant_id, job_id), await nodes.database_time(connection)
+    if job is None:
+        raise not_found("job")
+    check_is_sent(job.state)
+    if wish.end > now:
         raise InvalidError([Fault("#/to", "is still to come: a backfill is of the past, give no later time than now")])
     try:
-        named = await _named(change, wish)
-        known = await backfill.find_known(change, wish.start, wish.end)  # no more than what is named, or so
-        return choose(named, known, wish.only)
+        named = await asyncio.to_thread(_named, job, wish)
+        async with api.database.connection() as connection:
+            # No more than what is named, or so.
+            known = await backfill.find_known(connection, job_id, wish.start, wish.end)
+        return _Choice(job.version, await asyncio.to_thread(choose, named, known, wish.only))
     except TooManyError as error:  # for this job as its schedule is now: the same range is right for another
         raise Problem(409, "conflict", detail=str(error)) from error
 
 
-async def _named(change: JobChange, wish: _Wish) -> list[datetime]:
-    schedule = recurring_of(change.job)
+def _named(job: JobRow, wish: _Wish) -> list[datetime]:
+    schedule = recurring_of(job)
     if schedule is not None:
-        # In a thread: a long range of a dense schedule is a second of work, and calls are due meanwhile.
-        return await asyncio.to_thread(list, named_between(schedule, wish.start, wish.end))
-    moment = parse_oneoff(change.job.schedule_oneoff or "", change.job.timezone)
+        return list(named_between(schedule, wish.start, wish.end))
+    moment = parse_oneoff(job.schedule_oneoff or "", job.timezone)
     return [moment] if wish.start <= moment < wish.end else []
 
 
-def _view(change: JobChange, wish: _Wish, backfill_id: UUID, instants: list[datetime]) -> dict[str, Any]:
-    job_id = change.job.job_id
+async def _still_wanted(held: HeldJob, wish: _Wish, choice: _Choice) -> list[datetime]:
+    """Return what is wanted now that no other backfill comes between: of what was chosen, and nothing else."""
+    check_is_sent(held.job.state)
+    if held.job.version != choice.version:
+        raise Problem(409, "conflict", detail="the job was changed while its occurrences were chosen: send it again")
+    known = await backfill.find_known(held.connection, held.job.job_id, wish.start, wish.end, of=choice.instants)
+    return choose(choice.instants, known, wish.only)
+
+
+def _view(job_id: UUID, wish: _Wish, backfill_id: UUID, instants: list[datetime]) -> dict[str, Any]:
     runs: list[dict[str, Any]] = [{"scheduled_for": timestamp(instant)} for instant in instants]
     if not wish.dry_run:
         for run, instant in zip(runs, instants, strict=True):

@@ -42,7 +42,7 @@ async def run_job(api: ApiParts, request: Request, principal: Principal) -> Resp
     async with changing(api.database, principal.tenant_id, job_id) as change:
         if change is None:
             raise not_found("job")
-        check_is_sent(change)
+        check_is_sent(change.job.state)
         run = await run_now(change, key)
     if run.created:
         return json_answer(run.answer, 201, {"Location": f"/v1/jobs/{job_id}/run/{run.run_id}/"})
@@ -50,10 +50,10 @@ async def run_job(api: ApiParts, request: Request, principal: Principal) -> Resp
     return json_answer(stored, 201, REPLAYED)
 
 
-def check_is_sent(change: JobChange) -> None:
+def check_is_sent(job_state: str) -> None:
     """Raise the 409 problem for a job of which nothing is sent."""
-    if change.job.state in {JobStatus.DELETED, JobStatus.PAUSED}:
-        raise Problem(409, "conflict", detail=f"the job is {change.job.state}: nothing of it is sent")
+    if job_state in {JobStatus.DELETED, JobStatus.PAUSED}:
+        raise Problem(409, "conflict", detail=f"the job is {job_state}: nothing of it is sent")
 
 
 async def run_now(change: JobChange, key: str | None) -> RunNow:

@@ -218,6 +218,7 @@ class HeldJob:
     """A job that nothing else can change until the transaction of `connection` ends."""
 
     connection: Connection
+    tenant_id: UUID
     job: LockedJob
 
 
@@ -229,7 +230,7 @@ async def holding(database: Database, tenant_id: UUID, job_id: UUID) -> AsyncIte
     """
     async with database.transaction() as connection:
         job = await _lock_job(connection, tenant_id, job_id)
-        yield None if job is None else HeldJob(connection, job)
+        yield None if job is None else HeldJob(connection, tenant_id, job)
 
 
 @asynccontextmanager

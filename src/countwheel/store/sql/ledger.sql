@@ -157,12 +157,16 @@ RETURNING run_id;
 
 -- name: known_of_range
 -- What became of the occurrences of a range, by the schedule and by backfills: ended, live, or cancelled before they were.
-SELECT scheduled_for, coalesce(resolution, status), finished_at FROM run_history
-WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger IN ('schedule', 'backfill')
-  AND resolution IS DISTINCT FROM 'RETRIED'
-UNION ALL
-SELECT scheduled_for, state, NULL FROM runs
-WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger IN ('schedule', 'backfill')
-UNION ALL
-SELECT scheduled_for, 'CANCELED', cancelled_at FROM cancelled_occurrences
-WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s;
+-- Of all, or of those named.
+SELECT scheduled_for, status, finished_at FROM (
+    SELECT scheduled_for, coalesce(resolution, status) AS status, finished_at FROM run_history
+    WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger IN ('schedule', 'backfill')
+      AND resolution IS DISTINCT FROM 'RETRIED'
+    UNION ALL
+    SELECT scheduled_for, state, NULL FROM runs
+    WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s AND trigger IN ('schedule', 'backfill')
+    UNION ALL
+    SELECT scheduled_for, 'CANCELED', cancelled_at FROM cancelled_occurrences
+    WHERE job_id = %(job_id)s AND run_id >= %(first_id)s AND run_id < %(last_id)s
+) AS known
+WHERE %(instants)s::timestamptz[] IS NULL OR scheduled_for = ANY(%(instants)s::timestamptz[]);
