@@ -19,7 +19,7 @@ from countwheel.api.manual_runs import check_is_sent
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
-from countwheel.api.replay import REPLAYED, find_answer
+from countwheel.api.replay import REPLAYED, find_answer, find_replay
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
@@ -67,6 +67,22 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
     wish = _checked(api, await read_json(request, api.settings.max_body_bytes))
     key = read_wanted_key(request, required=api.settings.require_idempotency_key and not wish.dry_run)
     fingerprint = wish.fingerprint(job_id)
+    try:
+        answer = await _create(api, principal, job_id, wish, key)
+    except (InvalidError, Problem):
+        # The quota is used up, or the job is another one now, paused say: maybe since the runs were created.
+        key = None if wish.dry_run else key
+        answer = await find_replay(api, idempotency.BACKFILL_JOB, principal.tenant_id, key, fingerprint)
+        if answer is None:
+            raise
+    if answer is not None:
+        return answer
+    stored = await find_answer(api, idempotency.BACKFILL_JOB, principal.tenant_id, key, fingerprint)
+    return json_answer(stored, 201, REPLAYED)
+
+
+async def _create(api: ApiParts, principal: Principal, job_id: UUID, wish: _Wish, key: str | None) -> Response | None:
+    """Create the runs, or tell which they would be; None where the key was used before."""
     if not wish.dry_run:
         await api.quotas.take_run(principal.tenant_id)
     choice = await _choose(api, principal.tenant_id, job_id, wish)
@@ -78,13 +94,11 @@ async def backfill_job(api: ApiParts, request: Request, principal: Principal) ->
             raise not_found("job")
         instants = await _still_wanted(held, wish, choice)
         answer = compact_json(_view(job_id, wish, backfill_id, instants))
-        keyed = KeyedAnswer(key, fingerprint, answer)
-        created = await backfill.create(held, backfill_id, instants, wish.overlap, keyed)
-    if created:
-        await api.quotas.charge_runs(principal.tenant_id, max(0, len(instants) - 1))
-        return json_answer(answer, 201)
-    stored = await find_answer(api, idempotency.BACKFILL_JOB, principal.tenant_id, key, fingerprint)
-    return json_answer(stored, 201, REPLAYED)
+        keyed = KeyedAnswer(key, wish.fingerprint(job_id), answer)
+        if not await backfill.create(held, backfill_id, instants, wish.overlap, keyed):
+            return None
+    await api.quotas.charge_runs(principal.tenant_id, max(0, len(instants) - 1))
+    return json_answer(answer, 201)
 
 
 async def _choose(api: ApiParts, tenant_id: UUID, job_id: UUID, wish: _Wish) -> _Choice:

@@ -1,5 +1,7 @@
 """`PUT /v1/jobs/{jobId}`: a job under an id that the client has chosen, created or replaced; safe to repeat (I12)."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -11,14 +13,16 @@ from countwheel.api.body import read_json
 from countwheel.api.etag import check_match, etag, read_if_match
 from countwheel.api.job_changes import amend, answer_with
 from countwheel.api.jobs import FIRST_VERSION, define_submission, find_warnings
-from countwheel.api.named import find_named, named_by
+from countwheel.api.named import Named, find_named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.quotas import PayloadRoom
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
+from countwheel.domain.calling import secret_places
 from countwheel.domain.job import SCHEDULE_FIELDS, JobStatus
+from countwheel.domain.terms import decode
 from countwheel.store import jobs
 from countwheel.store.changes import JobChange, as_submitted, changing
 from countwheel.store.database import RefusedRowError
@@ -75,7 +79,7 @@ async def _replace(
 async def _make_it(api: ApiParts, change: JobChange, body: object, room: PayloadRoom) -> None:
     before = as_submitted(change.job)
     # A time that was right when the job was made is right still.
-    named = await find_named(change.connection, change.tenant_id, body)
+    named = await _find_named(change, body, before)
     after = as_submitted(define_submission(api, body, change.job.job_id, named, now=change.job.created_at))
     if after == before:
         return
@@ -84,3 +88,12 @@ async def _make_it(api: ApiParts, change: JobChange, body: object, room: Payload
     if any(before.get(name) != after.get(name) for name in SCHEDULE_FIELDS):
         define_submission(api, body, change.job.job_id, named, now=api.clock.now())
     await amend(api, change, before, after, room)
+
+
+async def _find_named(change: JobChange, body: object, before: Mapping[str, Any]) -> Named:
+    """Return what the body names. What the job has of it already need not be there: an ended job outlives it."""
+    found = await find_named(change.connection, change.tenant_id, body)
+    exclude = decode(change.job.terms).exclude
+    carried = {} if exclude is None else {copy.name: copy for copy in exclude.copies}
+    kept = {pointer for pointer, _ in {*secret_places(body)} & {*secret_places(before)}}
+    return Named(carried | dict(found.calendars), [fault for fault in found.faults if fault.pointer not in kept])

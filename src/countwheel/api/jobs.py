@@ -14,7 +14,6 @@ from starlette.responses import Response
 from countwheel.api import views
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_document
-from countwheel.api.creator import Met
 from countwheel.api.etag import etag
 from countwheel.api.idempotency_key import read_wanted_key
 from countwheel.api.named import Named, named_by
@@ -32,7 +31,7 @@ from countwheel.domain.interval import is_every
 from countwheel.domain.job import Definition, JobStatus, define, find_faults
 from countwheel.domain.schedule import recurring_of
 from countwheel.store import cancellation, idempotency, jobs
-from countwheel.store.audit_log import Entry
+from countwheel.store.idempotency import StoredAnswer
 from countwheel.store.jobs import JobFilter, NewJob
 
 _ENTROPY_BYTES = 10
@@ -44,22 +43,18 @@ async def create_job(api: ApiParts, request: Request, principal: Principal) -> R
     """`POST /v1/jobs`: one job a submission, however often it is repeated with the same key (promise 1)."""
     key = read_wanted_key(request, required=api.settings.require_idempotency_key)
     body, is_plain = await read_document(request, api.settings.max_body_bytes)
-    created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
-    job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
-    named = await named_by(api, principal.tenant_id, body)
-    definition = define_submission(api, body, job_id, named, now=created_at)
     fingerprint = hashlib.sha256(canonical(body, is_plain=is_plain)).digest() if key is not None else None
-    job = jobs.prepare(definition, principal.tenant_id, created_at)
-    view = views.new_job(job, await find_warnings(api, job))
-    answer = msgspec.json.encode(view).decode()
-    if key is not None:
-        job = job._replace(key=key, fingerprint=fingerprint, answer=answer)
-    met = await _create(api, job, entry_of_change(request, job_id, 201, view))
-    if met is None:
-        note_recorded(request)
-        return json_answer(answer, 201, {"Location": f"/v1/jobs/{job_id}", "ETag": etag(FIRST_VERSION)})
-    stored = same_meaning(met.stored, fingerprint)
-    return json_answer(stored, 201, {"Location": f"/v1/jobs/{_created_before(stored).job_id}"} | REPLAYED)
+    try:
+        created = await _create(api, request, principal, body, key=key, fingerprint=fingerprint)
+    except (InvalidError, Problem):
+        # What is past, gone or used up now need not have been so at first. Asked only here (decision 0026).
+        created = await find_stored(api, idempotency.CREATE_JOB, principal.tenant_id, key)
+        if created is None:
+            raise
+    if isinstance(created, Response):
+        return created
+    answer = same_meaning(created, fingerprint)
+    return json_answer(answer, 201, {"Location": f"/v1/jobs/{_created_before(answer).job_id}"} | REPLAYED)
 
 
 class _CreatedBefore(msgspec.Struct):
@@ -69,15 +64,25 @@ class _CreatedBefore(msgspec.Struct):
 _created_before = msgspec.json.Decoder(_CreatedBefore).decode
 
 
-async def _create(api: ApiParts, job: NewJob, entry: Entry) -> Met | None:
-    """Create a job; not where its key was used before. Then nothing is created, so that no quota is in the way."""
-    try:
-        await api.quotas.take_create(job.tenant_id, len(job.job_payload.encode()))
-    except Problem:
-        if (stored := await find_stored(api, idempotency.CREATE_JOB, job.tenant_id, job.key)) is not None:
-            return Met(stored)
-        raise
-    return await api.creator.create(job, entry)
+async def _create(
+    api: ApiParts, request: Request, principal: Principal, body: object, *, key: str | None, fingerprint: bytes | None
+) -> Response | StoredAnswer | None:
+    """Create a job. Where its key was used before nothing is created, and what `Met.stored` says is returned."""
+    created_at = ids.instant_of(ids.milliseconds_of(api.clock.now()))
+    job_id = ids.job_id(created_at, api.chance.token_bytes(_ENTROPY_BYTES))
+    named = await named_by(api, principal.tenant_id, body)
+    definition = define_submission(api, body, job_id, named, now=created_at)
+    job = jobs.prepare(definition, principal.tenant_id, created_at)
+    view = views.new_job(job, await find_warnings(api, job))
+    answer = msgspec.json.encode(view).decode()
+    if key is not None:
+        job = job._replace(key=key, fingerprint=fingerprint, answer=answer)
+    await api.quotas.take_create(job.tenant_id, len(job.job_payload.encode()))
+    met = await api.creator.create(job, entry_of_change(request, job_id, 201, view))
+    if met is not None:
+        return met.stored
+    note_recorded(request)
+    return json_answer(answer, 201, {"Location": f"/v1/jobs/{job_id}", "ETag": etag(FIRST_VERSION)})
 
 
 async def find_warnings(api: ApiParts, job: NewJob) -> list[str]:

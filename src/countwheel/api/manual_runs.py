@@ -14,7 +14,7 @@ from countwheel.api.jobs import not_found
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
-from countwheel.api.replay import REPLAYED, find_answer
+from countwheel.api.replay import REPLAYED, find_answer, find_replay
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
 from countwheel.domain.job import JobStatus, compact_json
@@ -38,16 +38,27 @@ async def run_job(api: ApiParts, request: Request, principal: Principal) -> Resp
     Parameters(request)
     job_id = path_uuid(request, "jobId")
     key = read_wanted_key(request, required=api.settings.require_idempotency_key)
+    try:
+        run = await _create(api, principal, job_id, key)
+    except Problem:
+        # The quota is used up, or the job was paused or deleted: maybe since the run was created.
+        replay = await find_replay(api, idempotency.RUN_JOB, principal.tenant_id, key, _fingerprint(job_id))
+        if replay is None:
+            raise
+        return replay
+    if run.created:
+        return json_answer(run.answer, 201, {"Location": f"/v1/jobs/{job_id}/run/{run.run_id}/"})
+    stored = await find_answer(api, idempotency.RUN_JOB, principal.tenant_id, key, _fingerprint(job_id))
+    return json_answer(stored, 201, REPLAYED)
+
+
+async def _create(api: ApiParts, principal: Principal, job_id: UUID, key: str | None) -> RunNow:
     await api.quotas.take_run(principal.tenant_id)
     async with changing(api.database, principal.tenant_id, job_id) as change:
         if change is None:
             raise not_found("job")
         check_is_sent(change.job.state)
-        run = await run_now(change, key)
-    if run.created:
-        return json_answer(run.answer, 201, {"Location": f"/v1/jobs/{job_id}/run/{run.run_id}/"})
-    stored = await find_answer(api, idempotency.RUN_JOB, principal.tenant_id, key, _fingerprint(job_id))
-    return json_answer(stored, 201, REPLAYED)
+        return await run_now(change, key)
 
 
 def check_is_sent(job_state: str) -> None:

@@ -4,7 +4,9 @@ import hashlib
 from uuid import UUID
 
 from starlette.requests import Request
+from starlette.responses import Response
 
+from countwheel.api.answers import json_answer
 from countwheel.api.idempotency_key import key_of_signature
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
@@ -36,6 +38,18 @@ async def find_stored(api: ApiParts, operation: str, tenant_id: UUID, key: str |
         return None
     async with api.database.connection() as connection:
         return (await idempotency.find(connection, operation, [(tenant_id, key)])).get((tenant_id, key))
+
+
+async def find_replay(
+    api: ApiParts, operation: str, tenant_id: UUID, key: str | None, fingerprint: bytes
+) -> Response | None:
+    """Return the answer again that a key was given before; None where it was not used.
+
+    For a request that is about to be refused, as things stand now: they may have stood otherwise when it came first.
+    Raises the 422 problem where the key was used for another.
+    """
+    stored = await find_stored(api, operation, tenant_id, key)
+    return None if stored is None else json_answer(same_meaning(stored, fingerprint), 201, REPLAYED)
 
 
 async def find_answer(
