@@ -14,7 +14,6 @@ from countwheel.api.jobs import not_found
 from countwheel.api.paging import Page
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
-from countwheel.api.problems import invalid_parameter
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.domain import ids
@@ -59,10 +58,9 @@ async def audit_job(api: ApiParts, request: Request, principal: Principal) -> Re
 def _scope(parameters: Parameters, page: Page, now: datetime) -> Scope:
     end = min(parameters.instant("to") or now, now)  # what is to come is nobody's omission yet
     start = parameters.instant("from") or end - _DEFAULT_SPAN
-    if page.last is not None:
-        if not page.last.isdigit():
-            raise invalid_parameter("page_token", "not a token of ours: leave it out for the first page")
-        start = ids.instant_of(int(page.last))
+    # An earlier page has stopped before its end, and the end does not move back.
+    if (goes_on := page.number(most=ids.milliseconds_of(end))) is not None:
+        start = ids.instant_of(goes_on)
     return Scope(start, end, now, _LATE_AFTER)
 
 

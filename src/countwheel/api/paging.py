@@ -32,6 +32,14 @@ class Page:
         except ValueError as error:
             raise not_a_token() from error
 
+    def number(self, most: int) -> int | None:
+        """The number, up to `most`, of a listing in the order of numbers. Raises the 400 problem where it is none."""
+        if self.last is None:
+            return None
+        if not self.last.isdigit() or (number := int(self.last)) > most:
+            raise not_a_token()
+        return number
+
     def token_after(self, last: str) -> str:
         """Return the token of the page after the one that ends with `last`."""
         return base64.urlsafe_b64encode(self.fingerprint + last.encode()).decode()

@@ -44,6 +44,9 @@ _BITE = 200
 _SIDE_BY_SIDE = 2
 """So many jobs are worked on at a time: a redrive leaves connections for the others."""
 
+_NEVER_DUE = datetime(2200, 1, 1, tzinfo=UTC)
+"""Nothing is due then or later (as a job's own times are not), at the slowest pace of any redrive."""
+
 _NOT_CALLED = frozenset({JobStatus.DELETED, JobStatus.PAUSED})
 
 
@@ -205,9 +208,12 @@ def _resumed(page: Page, now: datetime) -> _Progress:
     try:
         *moments, after_id = page.last.split("_")
         horizon, after, next_due = (ids.instant_of_microseconds(int(moment)) for moment in moments)
-        return _Progress(Place(horizon, after, UUID(after_id)), max(next_due, now))
+        place = Place(horizon, after, UUID(after_id))
     except (ValueError, OverflowError) as error:
         raise not_a_token() from error
+    if next_due >= _NEVER_DUE:
+        raise not_a_token()
+    return _Progress(place, max(next_due, now))
 
 
 def _narrow(given: Mapping[str, Any]) -> EndedFilter:

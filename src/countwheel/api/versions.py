@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from countwheel.api.answers import page_answer
 from countwheel.api.jobs import not_found
-from countwheel.api.paging import not_a_token
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.views import timestamp
@@ -19,14 +18,15 @@ from countwheel.store.changes import as_submitted
 from countwheel.store.jobs import JobRow
 from countwheel.store.versions import VersionRow
 
+_GREATEST = 2**31 - 1
+"""No version is greater: the column is an `int4`."""
+
 
 async def list_versions(api: ApiParts, request: Request, principal: Principal) -> Response:
     """Return a page of versions, latest first, each as it would be submitted."""
     page = Parameters(request, "page_size", "page_token").page()
     job_id = path_uuid(request, "jobId")
-    if page.last is not None and not page.last.isdigit():
-        raise not_a_token()
-    before = None if page.last is None else int(page.last)
+    before = page.number(_GREATEST)
     async with api.database.connection() as connection:
         job = await jobs.find(connection, principal.tenant_id, job_id)
         if job is None:
