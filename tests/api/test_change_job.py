@@ -40,6 +40,21 @@ async def test_e7_of_two_concurrent_patches_one_wins(node: Node) -> None:
     assert sorted(answer.status for answer in answers) == [200] + [412] * 19
 
 
+async def test_e7_a_delete_can_name_the_version_that_it_deletes(node: Node) -> None:
+    """E7: a stale If-Match is 412, and the job goes on; repeating the one that matched gives the same answer."""
+    job = await node.api.create(schedule_recurring=YEARLY, job_url=NOWHERE)
+    path = f"/v1/jobs/{job['job_id']}"
+    await patch(node, job, {"name": "changed since"})
+    stale = await node.api.call("DELETE", path, headers={"If-Match": '"1"'})
+    assert (stale.status, stale.headers["ETag"]) == (412, '"2"')
+    kept = (await node.api.call("GET", path)).json
+    assert (kept["status"], kept["next_run"]["status"]) == ("ACTIVE", "SCHEDULED")
+    assert (await node.api.call("DELETE", path, headers={"If-Match": "2"})).status == 400
+    first, again = [await node.api.call("DELETE", path, headers={"If-Match": '"2"'}) for _ in range(2)]
+    assert (first.status, first.json["status"]) == (201, "DELETED")
+    assert (again.status, again.json) == (201, first.json)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "pointer"),
     [

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from countwheel.api import views
 from countwheel.api.answers import json_answer, page_answer
 from countwheel.api.body import read_document
-from countwheel.api.etag import etag
+from countwheel.api.etag import check_match, etag, read_if_match
 from countwheel.api.idempotency_key import read_wanted_key
 from countwheel.api.named import Named, named_by
 from countwheel.api.parameters import Parameters, path_uuid
@@ -31,6 +31,7 @@ from countwheel.domain.interval import is_every
 from countwheel.domain.job import Definition, JobStatus, define, find_faults
 from countwheel.domain.schedule import recurring_of
 from countwheel.store import cancellation, idempotency, jobs
+from countwheel.store.changes import holding
 from countwheel.store.idempotency import StoredAnswer
 from countwheel.store.jobs import JobFilter, NewJob
 
@@ -138,11 +139,12 @@ async def delete_job(api: ApiParts, request: Request, principal: Principal) -> R
     """`DELETE /v1/jobs/{jobId}`: soft; its live runs end as CANCELED before the answer."""
     Parameters(request)
     job_id = path_uuid(request, "jobId")
-    async with api.database.connection() as connection:
-        await jobs.mark_deleted(connection, principal.tenant_id, job_id)
-        job = await jobs.find(connection, principal.tenant_id, job_id)
-    if job is None:
-        raise not_found("job")
+    wanted = read_if_match(request.headers.getlist("if-match"))
+    async with holding(api.database, principal.tenant_id, job_id) as held:
+        if held is None:
+            raise not_found("job")
+        check_match(held.job.version, wanted)
+        await jobs.mark_deleted(held.connection, principal.tenant_id, job_id)
 
     async def all_ended() -> bool:
         return await cancellation.cancel_job_runs(api.database, principal.tenant_id, job_id, DELETE_REASON)
