@@ -20,6 +20,7 @@ from harness import fresh_database
 ROWS = 100_000
 NODE = "node-1"
 TENANT = UUID(md5(b"tenant", usedforsecurity=False).hexdigest())
+JOB = UUID(md5(b"job1", usedforsecurity=False).hexdigest())
 
 FILL = f"""
     INSERT INTO jobs (job_id, tenant_id, state, schedule_oneoff, job_url, target_host, job_payload, timeout_seconds,
@@ -39,6 +40,9 @@ FILL = f"""
             date_trunc('milliseconds', now()) + (n - {ROWS} / 10) * interval '100 ms' AS moment
         FROM generate_series(1, {ROWS}) AS n
     ) AS made;
+    INSERT INTO cancelled_occurrences (job_id, scheduled_for, run_id, tenant_id, accounted)
+    SELECT md5('job1')::uuid, now() + n * interval '1 s', md5('run' || n)::uuid, md5('tenant')::uuid, true
+    FROM generate_series(1, {ROWS}) AS n;
 """
 
 
@@ -207,6 +211,15 @@ WHOLE_BATCHES = [
     *((name, {}) for name in ("insert_wanted", "create_jobs", "earlier_runs", "let_wait", "is_live", "lock_live_run")),
     *((name, {}) for name in ("next_due", "tenants_waiting", "held_by_node", "cancel_requests", "request_cancel")),
 ]
+
+
+def test_cancelled_occurrences_are_read_no_further_than_asked(filled: psycopg.Connection) -> None:
+    """However many lie ahead of a job: in the order of its key, up to the limit."""
+    text = query("find_cancelled")
+    parameters = {"job_ids": [JOB], "since": [BEGINNING], "limit": 16}
+    for scans in (custom_plan(filled, text, parameters), generic_plan(filled, text)):
+        check(scans, {"cancelled_occurrences": {"cancelled_occurrences_pkey"}})
+        assert sum(scan.rows_visited for scan in scans) <= 16
 
 
 @pytest.mark.parametrize(("name", "literals"), WHOLE_BATCHES, ids=[name for name, _ in WHOLE_BATCHES])

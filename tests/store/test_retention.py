@@ -150,7 +150,9 @@ async def test_what_was_written_before_its_day_was_made_comes_into_it(node: Node
 
 
 async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) -> None:
-    """A job that ended before the retention is deleted when its keys are gone too; a living one never is."""
+    """A job that ended before the retention is deleted when its keys are gone too, with the cancels of occurrences that
+    never came; a living one never is.
+    """
     retention = node.engine.pruner._context.settings.retention_days
     jobs = [
         await node.api.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/", name=name)
@@ -160,13 +162,18 @@ async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) 
     await node.api.call("DELETE", f"/v1/jobs/{ended}")
     async with node.database.connection() as connection:
         await connection.execute(
+            "INSERT INTO cancelled_occurrences (job_id, scheduled_for, run_id, tenant_id, accounted) "
+            "SELECT job_id, '2190-01-01', gen_random_uuid(), tenant_id, true FROM jobs"
+        )
+        await connection.execute(
             "UPDATE jobs SET created_at = created_at - make_interval(days => %(days)s), "
             "ended_at = ended_at - make_interval(days => %(days)s), "
             "deleted_at = deleted_at - make_interval(days => %(days)s)",
             {"days": retention + 1},
         )
     await Pruner(node.engine.pruner._context).run_once()
-    assert await value(node.database, "SELECT array_agg(job_id::text) FROM jobs") == [living]
+    for table in ("jobs", "cancelled_occurrences"):
+        assert await value(node.database, f"SELECT array_agg(job_id::text) FROM {table}") == [living]
 
 
 async def test_nodes_that_start_together_make_each_partition_once(database: Database) -> None:

@@ -4,6 +4,7 @@ Two laws are kept here. Every occurrence is accounted for: one that does not run
 never broken: whenever an occurrence is taken up or ended for the first time, the one after it is named.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -74,17 +75,18 @@ class Candidate(Struct, frozen=True):
     tenant_is_suspended: bool = False
 
 
-def plan(candidate: Candidate, *, now: datetime, cancelled: frozenset[datetime] = frozenset()) -> Plan:
+def plan(candidate: Candidate, *, now: datetime, cancelled: Container[datetime] = frozenset()) -> Plan:
     """Decide about a claimed run at the database time `now`.
 
-    `cancelled` are the future occurrences of the job that were cancelled before their rows existed.
+    `cancelled` are the future occurrences of the job that were cancelled before their rows existed. What it raises when
+    it is asked about one (`countwheel.domain.cancelled`) is passed on.
     """
     if candidate.trigger in ERRANDS:
         return _plan_errand(candidate)
     return _plan_of_job(candidate, now, cancelled)
 
 
-def _plan_of_job(candidate: Candidate, now: datetime, cancelled: frozenset[datetime]) -> Plan:
+def _plan_of_job(candidate: Candidate, now: datetime, cancelled: Container[datetime]) -> Plan:
     if candidate.job_status is JobStatus.DELETED:
         chain = candidate.schedule if candidate.first_claim else None
         return Plan(end_with_job(chain, candidate.scheduled_for, "its job was deleted", now=now))
@@ -150,7 +152,7 @@ def end_with_job(chain: Recurring | None, scheduled_for: datetime, reason: str, 
 
 
 def next_occurrence(
-    schedule: Recurring, after: datetime, cancelled: frozenset[datetime] = frozenset()
+    schedule: Recurring, after: datetime, cancelled: Container[datetime] = frozenset()
 ) -> datetime | None:
     """Return the first occurrence later than `after` that nobody cancelled, or None if the schedule has ended."""
     instant = schedule.next_after(after)
@@ -191,7 +193,7 @@ def ends_its_schedule(run: ScheduledRun) -> bool:
     return run.trigger == Trigger.SCHEDULE and is_last(run.scheduled_for, run, run.runs_begun)
 
 
-def _following(candidate: Candidate, cancelled: frozenset[datetime]) -> datetime | None:
+def _following(candidate: Candidate, cancelled: Container[datetime]) -> datetime | None:
     # Only the first claim arms the next occurrence: on a retry it may have run and ended already.
     if candidate.schedule is None or not candidate.first_claim:
         return None
@@ -207,7 +209,7 @@ def _counted(planned: Plan, candidate: Candidate) -> Plan:
 
 
 def _leave_out(
-    schedule: Recurring, first: datetime, why: str, *, now: datetime, cancelled: frozenset[datetime]
+    schedule: Recurring, first: datetime, why: str, *, now: datetime, cancelled: Container[datetime]
 ) -> Plan:
     """End an occurrence that the schedule leaves out, together with those after it that are due and left out, too."""
     count, following = 1, next_occurrence(schedule, first, cancelled)
@@ -225,7 +227,7 @@ def _leave_out(
 
 
 def _plan_missed(
-    candidate: Candidate, following: datetime | None, *, now: datetime, cancelled: frozenset[datetime]
+    candidate: Candidate, following: datetime | None, *, now: datetime, cancelled: Container[datetime]
 ) -> Plan:
     """Apply the misfire policy to an occurrence that was missed, and to those of its chain after it."""
     if candidate.schedule is not None:
@@ -243,7 +245,7 @@ def _has_waited_too_long(candidate: Candidate, now: datetime) -> bool:
     return now - candidate.scheduled_for > max(candidate.terms.catchup_window, MISFIRE_GRACE)
 
 
-def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: frozenset[datetime]) -> Plan | None:
+def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: Container[datetime]) -> Plan | None:
     """Return the plan that drops this occurrence with those after it up to the one that runs; None where it runs."""
     first, terms = candidate.scheduled_for, candidate.terms
     missed_until = schedule.latest_due(now - MISFIRE_GRACE - _AN_INSTANT) or first
@@ -271,7 +273,7 @@ def _drop(candidate: Candidate, schedule: Recurring, now: datetime, cancelled: f
 
 
 def _latest_missed(
-    schedule: Recurring, after: datetime, now: datetime, cancelled: frozenset[datetime]
+    schedule: Recurring, after: datetime, now: datetime, cancelled: Container[datetime]
 ) -> datetime | None:
     """Return the last occurrence later than `after`, due by `now`, that may run and is not cancelled, or None."""
     latest = _latest_allowed(schedule, after, now)

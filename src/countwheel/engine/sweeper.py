@@ -6,16 +6,19 @@ A round looks at a bite of the jobs, by id, and the next one goes on from there:
 a core of the database busy for long where there are many, and a node that is busy falls behind meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 
+from countwheel.domain.cancelled import UnreadError
 from countwheel.domain.planning import is_used_up, next_occurrence
 from countwheel.domain.schedule import recurring_of
 from countwheel.engine.context import Context
 from countwheel.store import cancellation, jobs, runs
+from countwheel.store.cancelled import CancelledOccurrences
+from countwheel.store.database import Connection
 from countwheel.store.jobs import UnarmedJob
 from countwheel.store.listing import FIRST_ID
 from countwheel.store.runs import NewOccurrence
@@ -54,8 +57,7 @@ class Sweeper:
     async def _arm(self, job_ids: Sequence[UUID]) -> None:
         async with self._context.database.transaction() as connection:
             unarmed = await jobs.lock_unarmed(connection, job_ids)
-            cancelled = await runs.find_cancelled(connection, [job.job_id for job in unarmed]) if unarmed else {}
-            occurrences, at_their_end = _armed(unarmed, cancelled)
+            occurrences, at_their_end = await _plan_all(connection, unarmed)
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
                 await runs.shelve(connection, [entry.job_id for entry in occurrences])
@@ -71,16 +73,32 @@ class Sweeper:
             _log.warning("cancels that a crash cut short were written down", count=forgotten)
 
 
-def _armed(
-    unarmed: Sequence[UnarmedJob], cancelled: Mapping[UUID, frozenset[datetime]]
-) -> tuple[list[NewOccurrence], list[UUID]]:
+async def _plan_all(connection: Connection, unarmed: Sequence[UnarmedJob]) -> tuple[list[NewOccurrence], list[UUID]]:
     """Return what is to be armed, and the jobs that have nothing left."""
+    cancelled = CancelledOccurrences(connection)
+    unread = {job.job_id: job.last for job in unarmed}
     occurrences: list[NewOccurrence] = []
     at_their_end: list[UUID] = []
+    while unread:
+        await cancelled.read(unread)
+        occurrences, at_their_end, unread = _plan(unarmed, cancelled)
+    return occurrences, at_their_end
+
+
+def _plan(
+    unarmed: Sequence[UnarmedJob], cancelled: CancelledOccurrences
+) -> tuple[list[NewOccurrence], list[UUID], dict[UUID, datetime]]:
+    """Return what is to be armed, the jobs that have nothing left, and from where on more is to be read of others."""
+    occurrences: list[NewOccurrence] = []
+    at_their_end: list[UUID] = []
+    unread: dict[UUID, datetime] = {}
     for job in unarmed:
         try:
             schedule = recurring_of(job)
-            instant = next_occurrence(schedule, job.last, cancelled.get(job.job_id, frozenset())) if schedule else None
+            instant = next_occurrence(schedule, job.last, cancelled.of(job.job_id)) if schedule else None
+        except UnreadError as gap:
+            unread[job.job_id] = gap.instant
+            continue
         except Exception as error:  # noqa: BLE001 (said in the log; one poison row must not keep the others unarmed)
             _log.exception("job cannot be armed: its schedule means nothing", job_id=str(job.job_id), error=str(error))
             continue
@@ -88,4 +106,4 @@ def _armed(
             at_their_end.append(job.job_id)
             continue
         occurrences.append(runs.occurrence(job.job_id, job.tenant_id, instant, schedule.due_at(instant)))
-    return occurrences, at_their_end
+    return occurrences, at_their_end, unread

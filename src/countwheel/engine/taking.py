@@ -16,12 +16,14 @@ import structlog
 from msgspec.structs import replace
 
 from countwheel.domain import ids, planning
+from countwheel.domain.cancelled import Cancelled, UnreadError
 from countwheel.domain.job import JobStatus
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
 from countwheel.engine.pieces import pieces
 from countwheel.store import errands, runs, targets
+from countwheel.store.cancelled import CancelledOccurrences
 from countwheel.store.database import Connection
 from countwheel.store.endings import complete
 from countwheel.store.errands import Errand
@@ -95,16 +97,25 @@ async def obey_plans(
 
 
 async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
-    arming = [run.job_id for run in claimed if _is_arming(run)]
-    # A statement of its own: its snapshot is later than the claim's locks (see store/cancellation.py).
-    cancelled = await runs.find_cancelled(connection, arming) if arming else {}
-    planned: list[_Planned] = []
-    async for piece in pieces(claimed):
-        planned += [_counted(_Planned(run, _plan(run, cancelled))) for run in piece]
-    return planned
+    # Statements of their own: their snapshots are later than the claim's locks (see store/cancellation.py).
+    cancelled = CancelledOccurrences(connection)
+    unread = {run.job_id: run.scheduled_for for run in claimed if _is_arming(run)}
+    while True:
+        if unread:
+            await cancelled.read(unread)
+        planned: list[_Planned] = []
+        unread = {}
+        async for piece in pieces(claimed):
+            for run in piece:
+                try:
+                    planned.append(_counted(_Planned(run, _plan(run, cancelled.of(run.job_id)))))
+                except UnreadError as gap:
+                    unread[run.job_id] = gap.instant
+        if not unread:  # as a rule at once: more is read where a long row of occurrences is cancelled
+            return planned
 
 
-def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planning.Plan:
+def _plan(run: ClaimedRun, cancelled: Cancelled) -> planning.Plan:
     try:
         candidate = planning.Candidate(
             scheduled_for=run.scheduled_for,
@@ -120,7 +131,9 @@ def _plan(run: ClaimedRun, cancelled: dict[UUID, frozenset[datetime]]) -> planni
             runs_begun=run.runs_begun,
             tenant_is_suspended=run.tenant_is_suspended,
         )
-        return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled.get(run.job_id, frozenset()))
+        return planning.plan(candidate, now=run.claimed_at, cancelled=cancelled)
+    except UnreadError:
+        raise
     except Exception as error:  # noqa: BLE001 (said in the ledger and in the log)
         # One poison row must not stop the batch: it is parked with its reason, the rest go on.
         _log.exception("run cannot be planned and is parked", run_id=str(run.run_id), job_id=str(run.job_id))

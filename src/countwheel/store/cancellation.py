@@ -18,10 +18,11 @@ from uuid import UUID
 from psycopg.rows import args_row
 
 from countwheel.domain.job import JobStatus
-from countwheel.domain.planning import Ending, end_with_job, next_occurrence
+from countwheel.domain.planning import Ending, end_with_job
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import Recurring, recurring_of
 from countwheel.store import errands, runs
+from countwheel.store.cancelled import next_not_cancelled
 from countwheel.store.database import Connection, Database
 from countwheel.store.queries import query
 
@@ -223,8 +224,7 @@ async def _remember(
 async def _arm_after(
     connection: Connection, tenant_id: UUID, job_id: UUID, schedule: Recurring, after: datetime
 ) -> None:
-    cancelled = (await runs.find_cancelled(connection, [job_id])).get(job_id, frozenset())
-    following = next_occurrence(schedule, after, cancelled)
+    following = await next_not_cancelled(connection, job_id, schedule, after)
     if following is None:
         return
     occurrence = runs.occurrence(job_id, tenant_id, following, schedule.due_at(following))

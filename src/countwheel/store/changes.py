@@ -20,11 +20,12 @@ from psycopg.rows import args_row
 from countwheel.domain import calling
 from countwheel.domain.exclusion import CalendarCopy, OnExcluded
 from countwheel.domain.job import Definition, JobStatus
-from countwheel.domain.planning import is_last, is_used_up, next_occurrence
+from countwheel.domain.planning import is_last, is_used_up
 from countwheel.domain.policy import DROPPED_COUNT_LIMIT
 from countwheel.domain.schedule import Recurring, recurring_of
 from countwheel.domain.terms import decode, encode, with_calendars, write_terms
 from countwheel.store import runs
+from countwheel.store.cancelled import next_not_cancelled
 from countwheel.store.database import Connection, Database
 from countwheel.store.jobs import JobRow, columns_of_definition
 from countwheel.store.queries import query
@@ -171,8 +172,7 @@ class JobChange:
         if schedule is not None:
             row = await (await self.connection.execute(query("last_taken_up"), at)).fetchone()
             after = max(self.job.now, row[0]) if row and row[0] else self.job.now
-            cancelled = await runs.find_cancelled(self.connection, [self.job.job_id])
-            following = next_occurrence(schedule, after, cancelled.get(self.job.job_id, frozenset()))
+            following = await next_not_cancelled(self.connection, self.job.job_id, schedule, after)
             if is_used_up(schedule.terms, self.job.runs_begun):
                 following = None
             due_at = None if following is None else schedule.due_at(following)

@@ -441,15 +441,6 @@ async def wake(connection: Connection, job_ids: Sequence[UUID]) -> None:
     await connection.execute(query("wake"), {"job_ids": list(job_ids)})
 
 
-async def find_cancelled(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, frozenset[datetime]]:
-    """Return the occurrences of each job that were cancelled and must not be armed."""
-    cursor = await connection.execute(query("find_cancelled"), {"job_ids": list(job_ids)})
-    found: dict[UUID, set[datetime]] = {}
-    async for job_id, instant in cursor:
-        found.setdefault(job_id, set()).add(instant)
-    return {job_id: frozenset(instants) for job_id, instants in found.items()}
-
-
 async def cancel_requests(connection: Connection, node_id: str) -> dict[UUID, str | None]:
     """Return the ids of the runs that this node holds and has been asked to stop, and why."""
     cursor = await connection.execute(query("cancel_requests"), {"node_id": node_id})

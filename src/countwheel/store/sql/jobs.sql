@@ -245,5 +245,9 @@ gone AS (
 ),
 versions AS (
     DELETE FROM job_versions v USING gone g WHERE v.job_id = g.job_id
+),
+cancelled AS (
+    -- Those that are past go by themselves; these may be of any time to come.
+    DELETE FROM cancelled_occurrences c USING gone g WHERE c.job_id = g.job_id
 )
 SELECT (SELECT count(*) FROM gone) AS deleted, (SELECT max(job_id::text)::uuid FROM bite) AS last;

@@ -316,7 +316,15 @@ UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now()), canc
 WHERE job_id = %(job_id)s AND run_id = %(run_id)s AND node_id IS NOT NULL AND accepted_at IS NULL;
 
 -- name: find_cancelled
-SELECT job_id, scheduled_for FROM cancelled_occurrences WHERE job_id = ANY(%(job_ids)s);
+-- Of each job the next so many cancelled occurrences, from an instant on.
+SELECT w.job_id, c.scheduled_for
+FROM unnest(%(job_ids)s::uuid[], %(since)s::timestamptz[]) AS w (job_id, since)
+CROSS JOIN LATERAL (
+    SELECT ahead.scheduled_for FROM cancelled_occurrences ahead
+    WHERE ahead.job_id = w.job_id AND ahead.scheduled_for >= w.since
+    ORDER BY ahead.scheduled_for LIMIT %(limit)s::int
+) AS c
+ORDER BY w.job_id, c.scheduled_for;
 
 -- name: remember_cancelled
 -- `accounted`: the ledger's row is written by somebody else, who ends the live run.
