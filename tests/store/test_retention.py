@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
 
+from countwheel.domain import ids
 from countwheel.engine.pruner import Pruner
 from countwheel.store import partitions
 from countwheel.store.database import Connection, Database
@@ -149,31 +150,34 @@ async def test_what_was_written_before_its_day_was_made_comes_into_it(node: Node
             await connection.execute("DELETE FROM audit_log")
 
 
-async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node) -> None:
-    """A job that ended before the retention is deleted when its keys are gone too, with the cancels of occurrences that
-    never came; a living one never is.
-    """
+AGED = ids.job_id(datetime(2025, 1, 1, tzinfo=UTC), bytes(10))
+CHOSEN = UUID("ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+
+@pytest.mark.parametrize("ended", [AGED, CHOSEN], ids=["an id of its time", "an id of a client's choice"])
+async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node, ended: UUID) -> None:
+    """One that ended before the retention is deleted, with what it was; none that lives, nor one that ended since."""
     retention = node.engine.pruner._context.settings.retention_days
-    jobs = [
-        await node.api.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/", name=name)
-        for name in ("ended", "living")
-    ]
-    ended, living = (job["job_id"] for job in jobs)
-    await node.api.call("DELETE", f"/v1/jobs/{ended}")
+    others = {UUID(int=ended.int - 1): "living", UUID(int=ended.int - 2): "ended since"}
+    for job_id in (ended, *others):
+        body = {"schedule_recurring": "0 0 1 1 *", "job_url": "http://127.0.0.1:9/", "job_payload": {}}
+        assert (await node.api.call("PUT", f"/v1/jobs/{job_id}", body)).status == 201
+        assert (await node.api.call("PATCH", f"/v1/jobs/{job_id}", {"name": "changed"})).status == 200
+        if others.get(job_id) != "living":
+            await node.api.call("DELETE", f"/v1/jobs/{job_id}")
     async with node.database.connection() as connection:
         await connection.execute(
             "INSERT INTO cancelled_occurrences (job_id, scheduled_for, run_id, tenant_id, accounted) "
             "SELECT job_id, '2190-01-01', gen_random_uuid(), tenant_id, true FROM jobs"
         )
         await connection.execute(
-            "UPDATE jobs SET created_at = created_at - make_interval(days => %(days)s), "
-            "ended_at = ended_at - make_interval(days => %(days)s), "
-            "deleted_at = deleted_at - make_interval(days => %(days)s)",
-            {"days": retention + 1},
+            "UPDATE jobs SET ended_at = ended_at - make_interval(days => %(days)s) WHERE job_id = %(ended)s",
+            {"days": retention + 1, "ended": ended},
         )
     await Pruner(node.engine.pruner._context).run_once()
-    for table in ("jobs", "cancelled_occurrences"):
-        assert await value(node.database, f"SELECT array_agg(job_id::text) FROM {table}") == [living]
+    for table in ("jobs", "job_versions", "cancelled_occurrences"):
+        assert await value(node.database, f"SELECT array_agg(job_id) @> %s FROM {table}", list(others))
+        assert await value(node.database, f"SELECT count(*) FROM {table} WHERE job_id = %s", ended) == 0
 
 
 async def test_nodes_that_start_together_make_each_partition_once(database: Database) -> None:

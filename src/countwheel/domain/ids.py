@@ -63,7 +63,7 @@ def job_id(created_at: datetime, entropy: bytes) -> UUID:
 
 
 def first_run_id(instant: datetime) -> UUID:
-    """Return the least id that a run of this instant can have."""
+    """Return the least id that a run of this instant, or a job that is made then, can have."""
     return UUID(int=min(max(milliseconds_of(instant), 0), _MAX_MILLISECONDS) << _HASH_BITS)
 
 

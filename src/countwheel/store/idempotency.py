@@ -61,8 +61,3 @@ async def keep(connection: Connection, operation: str, tenant_id: UUID, job_id: 
         },
     )
     return cursor.rowcount == 1
-
-
-async def prune(connection: Connection) -> int:
-    """Forget one bite of keys whose job has ended and that are older than seven days; returns how many."""
-    return (await connection.execute(query("prune_keys"))).rowcount

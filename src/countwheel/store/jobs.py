@@ -288,13 +288,3 @@ async def lock_unarmed(connection: Connection, job_ids: Sequence[UUID]) -> list[
 async def complete(connection: Connection, job_ids: Sequence[UUID]) -> int:
     """Mark active jobs COMPLETED that have nothing left; returns how many."""
     return (await connection.execute(query("complete_jobs"), {"job_ids": list(job_ids)})).rowcount
-
-
-async def prune(connection: Connection, *, after: UUID, retention_days: int) -> tuple[int, UUID | None]:
-    """Delete one bite of jobs that ended before the retention.
-
-    Returns how many went, and where the next bite begins (None at the end).
-    """
-    cursor = await connection.execute(query("prune_jobs"), {"after": after, "retention_days": retention_days})
-    row = await cursor.fetchone()
-    return (int(row[0]), row[1]) if row else (0, None)

@@ -158,9 +158,13 @@ async def drop_past(connection: Connection, *, retention_days: int, audit_log_re
                 await connection.execute(_LOCK_PATIENCE)
                 await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
                 turned.done.append(name)
+    return turned
+
+
+async def prune_default(connection: Connection, *, retention_days: int) -> None:
+    """Delete the rows that have no day's partition and are older than the retention."""
     for name in ("prune_default_history", "prune_default_attempts"):
         await connection.execute(query(name), {"retention_days": retention_days})
-    return turned
 
 
 async def _partitions(connection: Connection, parent: str) -> list[str]:

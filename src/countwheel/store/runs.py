@@ -462,8 +462,3 @@ async def next_due(connection: Connection, *, since: datetime = BEGINNING) -> Lo
     """Return when the next unclaimed run is due, of those that are not due before `since`."""
     row = await (await connection.execute(query("next_due"), {"since": since})).fetchone()
     return Looked(*(row or (None, 0.0)))
-
-
-async def prune_cancelled(connection: Connection, *, retention_days: int) -> int:
-    """Forget cancelled occurrences that are long past; returns how many."""
-    return (await connection.execute(query("prune_cancelled"), {"retention_days": retention_days})).rowcount

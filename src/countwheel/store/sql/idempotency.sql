@@ -13,10 +13,18 @@ VALUES (%(tenant_id)s, %(operation)s, %(key)s, %(fingerprint)s, %(job_id)s, %(an
 ON CONFLICT DO NOTHING;
 
 -- name: prune_keys
+-- One bite of the keys, oldest first; all of one moment are in one bite, so that the next one begins after it.
 -- Keys live while their job lives, and seven days at the least, by database time (criterion I9).
-DELETE FROM idempotency_keys WHERE ctid IN (
-    SELECT k.ctid FROM idempotency_keys k
-    WHERE k.created_at < now() - interval '7 days'
-      AND NOT EXISTS (SELECT FROM jobs j WHERE j.job_id = k.job_id AND j.state IN ('ACTIVE', 'PAUSED'))
-    LIMIT 5000
-);
+WITH bite AS MATERIALIZED (
+    SELECT k.ctid AS place, k.created_at, k.job_id FROM idempotency_keys k
+    WHERE k.created_at > %(after)s AND k.created_at < now() - interval '7 days'
+    ORDER BY k.created_at FETCH FIRST (%(many)s::int) ROWS WITH TIES
+),
+gone AS (
+    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+        SELECT b.place FROM bite b
+        WHERE (SELECT j.state IN ('ACTIVE', 'PAUSED') FROM jobs j WHERE j.job_id = b.job_id) IS NOT TRUE -- see prune_jobs
+    ))
+    RETURNING key
+)
+SELECT (SELECT count(*) FROM gone), CASE WHEN count(*) >= %(many)s::int THEN max(created_at) END FROM bite;

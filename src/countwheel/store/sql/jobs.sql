@@ -229,25 +229,27 @@ FROM unnest(%(job_ids)s::uuid[]) AS j (job_id)
 WHERE NOT EXISTS (SELECT FROM runs r WHERE r.job_id = j.job_id AND r.trigger = 'schedule');
 
 -- name: prune_jobs
--- One bite of the jobs, oldest first: those that ended before the retention and whose idempotency keys are gone too.
--- Ids sort by creation time, so the primary key is the order and no index on ended_at burdens each completion.
-WITH bite AS (
+-- One bite of the jobs between two ids: gone are those that ended before the retention. No index on ended_at burdens each
+-- completion; ids mostly tell how old a job is. Seven days at the least, so that nobody needs their idempotency keys any more.
+-- Runs are asked for job by job, and rows are named one by one: a join may choose to read the other table whole.
+WITH bite AS MATERIALIZED (
     SELECT job_id, ended_at FROM jobs
-    WHERE job_id > %(after)s AND created_at < now() - make_interval(days => %(retention_days)s)
-    ORDER BY job_id LIMIT 5000
+    WHERE job_id > %(after)s AND job_id <= %(until)s
+    ORDER BY job_id LIMIT %(many)s::int
 ),
 gone AS (
-    DELETE FROM jobs USING bite b
-    WHERE jobs.job_id = b.job_id AND b.ended_at < now() - make_interval(days => %(retention_days)s)
-      AND NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.job_id = b.job_id AND k.tenant_id = jobs.tenant_id)
-      AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = b.job_id)
-    RETURNING jobs.job_id
+    DELETE FROM jobs WHERE job_id = ANY (ARRAY(
+        SELECT b.job_id FROM bite b
+        WHERE b.ended_at < now() - make_interval(days => greatest(%(retention_days)s::int, 7))
+          AND (SELECT true FROM runs r WHERE r.job_id = b.job_id LIMIT 1) IS NULL
+    ))
+    RETURNING job_id
 ),
 versions AS (
-    DELETE FROM job_versions v USING gone g WHERE v.job_id = g.job_id
+    DELETE FROM job_versions WHERE job_id = ANY (ARRAY(SELECT job_id FROM gone))
 ),
 cancelled AS (
     -- Those that are past go by themselves; these may be of any time to come.
-    DELETE FROM cancelled_occurrences c USING gone g WHERE c.job_id = g.job_id
+    DELETE FROM cancelled_occurrences WHERE job_id = ANY (ARRAY(SELECT job_id FROM gone))
 )
-SELECT (SELECT count(*) FROM gone) AS deleted, (SELECT max(job_id::text)::uuid FROM bite) AS last;
+SELECT (SELECT count(*) FROM gone), CASE WHEN count(*) = %(many)s::int THEN max(job_id::text)::uuid END FROM bite;

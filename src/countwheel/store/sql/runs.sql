@@ -333,7 +333,22 @@ VALUES (%(job_id)s, %(scheduled_for)s, %(run_id)s, %(tenant_id)s, %(accounted)s)
 ON CONFLICT (job_id, scheduled_for) DO UPDATE SET accounted = true WHERE excluded.accounted;
 
 -- name: prune_cancelled
-DELETE FROM cancelled_occurrences WHERE scheduled_for < now() - make_interval(days => %(retention_days)s);
+-- One bite of them, by key.
+WITH bite AS MATERIALIZED (
+    SELECT ctid AS place, job_id, scheduled_for FROM cancelled_occurrences
+    WHERE (job_id, scheduled_for) > (%(after_job)s::uuid, %(after)s::timestamptz)
+    ORDER BY job_id, scheduled_for LIMIT %(many)s::int
+),
+gone AS (
+    DELETE FROM cancelled_occurrences WHERE ctid = ANY (ARRAY(
+        SELECT place FROM bite WHERE scheduled_for < now() - make_interval(days => %(retention_days)s)
+    ))
+    RETURNING job_id
+)
+SELECT (SELECT count(*) FROM gone), last.job_id, last.scheduled_for
+FROM (VALUES (1)) AS one_row LEFT JOIN (
+    SELECT job_id, scheduled_for FROM bite ORDER BY job_id, scheduled_for OFFSET %(many)s::int - 1 LIMIT 1
+) AS last ON true;
 
 -- name: account_for_cancelled
 -- The ledger row of an occurrence that was cancelled before its row in `runs` existed: of one run, or of every one that
