@@ -42,7 +42,7 @@ IN_THE_BACKGROUND = {
     "find_unarmed_jobs", "lock_unarmed_jobs", "last_occurrences", "account_for_cancelled",
     "list_partitions", "database_day",
     "prune_default_history", "prune_default_attempts", "prune_cancelled", "prune_nodes", "prune_signing_keys",
-    "prune_keys", "prune_jobs",
+    "prune_keys", "prune_jobs", "prune_versions",
 }  # fmt: skip
 """Statements that are asked every so often, whatever runs: how often in a drain is a matter of how long it takes."""
 

@@ -80,7 +80,7 @@ async def test_a_walk_past_what_stays_takes_its_time(database: Database, monkeyp
     ("where", "what"),
     [
         *((partitions, what) for what in ("make_ahead", "drop_past", "prune_default")),
-        *((pruning, what) for what in ("prune_cancelled", "prune_aged_jobs", "prune_jobs_of_no_time")),
+        *((pruning, f"prune_{what}") for what in ("cancelled", "versions", "aged_jobs", "jobs_of_no_time")),
         (nodes, "prune"),
         (signing_keys, "prune"),
     ],

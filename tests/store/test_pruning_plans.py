@@ -70,6 +70,7 @@ WALKS = {
     "prune_jobs": {"after": UUID(int=0), "until": ids.LAST_ID, "retention_days": 30},
     "prune_keys": {"after": NO_TIME},
     "prune_cancelled": {"after_job": UUID(int=0), "after": NO_TIME, "retention_days": 30},
+    "prune_versions": {"after_job": UUID(int=0), "after": 0, "retention_days": 30},
 }
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from countwheel.domain import ids
+from countwheel.domain.run import Trigger
 from countwheel.engine.pruner import Pruner
 from countwheel.store import partitions
 from countwheel.store.database import Connection, Database
@@ -178,6 +179,44 @@ async def test_ended_jobs_go_with_their_ledger_and_active_ones_stay(node: Node, 
     for table in ("jobs", "job_versions", "cancelled_occurrences"):
         assert await value(node.database, f"SELECT array_agg(job_id) @> %s FROM {table}", list(others))
         assert await value(node.database, f"SELECT count(*) FROM {table} WHERE job_id = %s", ended) == 0
+
+
+async def test_what_a_job_was_is_kept_as_long_as_its_ledger(node: Node) -> None:
+    """A version goes when no day of the ledger is as old as its end; an audit of the oldest day has its schedule."""
+    job = await node.api.create(schedule_recurring="0 0 1 1 *", job_url="http://127.0.0.1:9/")
+    path, job_id = f"/v1/jobs/{job['job_id']}", UUID(job["job_id"])
+    for name in ("a", "b", "c"):
+        await node.api.call("PATCH", path, {"name": name})
+    retention = node.engine.pruner._context.settings.retention_days
+    moment = await value(node.database, "SELECT date_trunc('minute', now() - make_interval(days => %s))", retention)
+    await make_day(node.database, "run_history", moment.date())
+    two_days = timedelta(days=2)
+    async with node.database.connection() as connection:
+        await connection.execute("UPDATE jobs SET created_at = %s", [moment - 2 * two_days])
+        since = moment - 2 * two_days
+        for version, until in ((1, moment - two_days), (2, moment), (3, moment + two_days)):
+            await connection.execute(
+                "UPDATE job_versions SET effective_from = %s, effective_until = %s, "
+                "schedule_recurring = CASE WHEN version = 2 THEN '* * * * *' ELSE schedule_recurring END "
+                "WHERE version = %s",
+                [since, until, version],
+            )
+            since = until
+        await end_runs(connection, days_ago=0)
+        await connection.execute(
+            "UPDATE run_history SET job_id = %(job_id)s, run_id = %(run_id)s, scheduled_for = %(at)s, "
+            "started_at = %(at)s, finished_at = %(at)s",
+            {"job_id": job_id, "run_id": ids.run_id(job_id, moment, Trigger.SCHEDULE), "at": moment},
+        )
+    await Pruner(node.engine.pruner._context).run_once()
+    listed = (await node.api.call("GET", f"{path}/versions")).json["items"]
+    assert [row["version"] for row in listed] == [4, 3, 2]
+    span = "&".join(
+        f"{name}={at:%Y-%m-%dT%H:%M:%SZ}"
+        for name, at in (("from", moment - timedelta(seconds=30)), ("to", moment + timedelta(seconds=30)))
+    )
+    audit = (await node.api.call("GET", f"{path}/audit?{span}")).json
+    assert (audit["ok"], audit["totals"]["ran"]) == (True, 1)
 
 
 async def test_nodes_that_start_together_make_each_partition_once(database: Database) -> None:

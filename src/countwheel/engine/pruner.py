@@ -34,6 +34,7 @@ class Pruner:
             "nodes": _at_once(nodes.prune),
             "signing keys": _at_once(signing_keys.prune),
             "cancelled occurrences": _Walk(partial(pruning.prune_cancelled, retention_days=days)).go_on,
+            "versions of jobs": _Walk(partial(pruning.prune_versions, retention_days=days)).go_on,
             "idempotency keys": _Walk(pruning.prune_keys).go_on,
             "jobs": _Walk(partial(pruning.prune_aged_jobs, retention_days=days)).go_on,
             "jobs under ids of clients": _Walk(partial(pruning.prune_jobs_of_no_time, retention_days=days)).go_on,

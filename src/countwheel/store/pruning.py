@@ -69,6 +69,16 @@ async def prune_cancelled(
     return Bite(gone, None if job_id is None else (job_id, instant))
 
 
+async def prune_versions(
+    connection: Connection, after: tuple[UUID, int] | None, many: int, *, retention_days: int
+) -> Bite[tuple[UUID, int]]:
+    """Forget what jobs were longer ago than the ledger is kept: an audit asks only for what was in force since."""
+    job_id, version = after or (FIRST_ID, 0)
+    parameters = {"after_job": job_id, "after": version, "many": many, "retention_days": retention_days}
+    gone, job_id, version = await _row(connection, "prune_versions", parameters)
+    return Bite(gone, None if job_id is None else (job_id, version))
+
+
 async def _row(connection: Connection, name: str, parameters: dict[str, Any]) -> tuple[Any, ...]:
     row = await (await connection.execute(query(name), parameters)).fetchone()
     if row is None:

@@ -253,3 +253,22 @@ cancelled AS (
     DELETE FROM cancelled_occurrences WHERE job_id = ANY (ARRAY(SELECT job_id FROM gone))
 )
 SELECT (SELECT count(*) FROM gone), CASE WHEN count(*) = %(many)s::int THEN max(job_id::text)::uuid END FROM bite;
+
+-- name: prune_versions
+-- One bite of what jobs were: gone is what no row of the ledger can be of. A day of it is dropped as a whole, so that it
+-- has rows for up to a day longer than the retention. What a job is stands in `jobs`, and stays.
+WITH bite AS MATERIALIZED (
+    SELECT ctid AS place, job_id, version, effective_until FROM job_versions
+    WHERE (job_id, version) > (%(after_job)s::uuid, %(after)s::int)
+    ORDER BY job_id, version LIMIT %(many)s::int
+),
+gone AS (
+    DELETE FROM job_versions WHERE ctid = ANY (ARRAY(
+        SELECT place FROM bite WHERE effective_until < now() - make_interval(days => %(retention_days)s::int + 1)
+    ))
+    RETURNING job_id
+)
+SELECT (SELECT count(*) FROM gone), last.job_id, last.version
+FROM (VALUES (1)) AS one_row LEFT JOIN (
+    SELECT job_id, version FROM bite ORDER BY job_id, version OFFSET %(many)s::int - 1 LIMIT 1
+) AS last ON true;
