@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import settings
 
 from countwheel.auth import bootstrap
 from countwheel.clock import SystemChance, SystemClock
+from countwheel.domain.exclusion import LEFT_OUT_DAYS_LIMIT, Exclusion
 from countwheel.embedded.supervisor import EmbeddedPostgres
 from countwheel.store import migrate, partitions
 from countwheel.store.database import Database
@@ -213,3 +215,17 @@ def quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def days_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[date]:
+    """Every day of which it was asked whether it is left out. More than a few searches may take is an error."""
+    looked_at, ask = [], Exclusion.day
+
+    def counted(self: Exclusion, day: date) -> str | None:
+        looked_at.append(day)
+        assert len(looked_at) <= 10 * LEFT_OUT_DAYS_LIMIT
+        return ask(self, day)
+
+    monkeypatch.setattr(Exclusion, "day", counted)
+    return looked_at

@@ -1,6 +1,6 @@
 """`/v1/calendars`, `exclude`, `on_excluded`, `max_runs` and `window`: on a node, with real calls."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from harness import Node, eventually
 
 EVERY_SECOND = "* * * * * *"
 NOWHERE = "http://127.0.0.1:9/"
+EVERY_DATE = [(date(2028, 1, 1) + timedelta(days=place)).isoformat()[5:] for place in range(366)]
 ALL_DAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
 
 
@@ -86,6 +87,25 @@ async def test_a_changed_calendar_moves_the_jobs_that_roll_by_it(node: Node) -> 
     assert changed["in_force"]
     moved = (await job_of(node, rolling))["next_run"]
     assert datetime.fromisoformat(moved["scheduled_for"]) == first + timedelta(days=2)
+
+
+@pytest.mark.usefixtures("days_looked_at")
+async def test_a_calendar_that_leaves_out_every_day_ends_what_rolls_by_it_and_nothing_else(
+    node: Node, receiver: WebhookReceiver
+) -> None:
+    """Nothing is left of a job that finds no day to roll to: it is COMPLETED; the node goes on with all others."""
+    await put(node, "de", dates=["12-25"])
+    rolling = await node.api.create(
+        schedule_recurring="0 9 * * *", job_url=NOWHERE, exclude={"calendars": ["de"]}, on_excluded="next"
+    )
+    await node.api.create(schedule_recurring=EVERY_SECOND, job_url=receiver.url)
+    changed = await put(node, "de", 200, dates=EVERY_DATE)
+    assert changed["in_force"]
+    assert (await job_of(node, rolling))["next_run"] is None
+    await node.engine.carrier.run_once()
+    await node.engine.sweeper.run_once()
+    assert (await job_of(node, rolling))["status"] == "COMPLETED"
+    await receiver.wait_for(len(receiver.calls) + 2)
 
 
 async def test_the_nodes_carry_a_calendar_to_the_jobs_that_the_request_left(
@@ -171,17 +191,21 @@ async def test_p3_a_job_with_a_window_is_called_at_its_place(node: Node, receive
         ({"exclude": {}}, "#/exclude"),
         ({"exclude": {"days": []}}, "#/exclude/days"),
         ({"schedule_recurring": "@every 1h", "on_excluded": "next"}, "#/on_excluded"),
+        ({"exclude": {"dates": EVERY_DATE}, "on_excluded": "next"}, "#/exclude"),
         ({"max_runs": 0}, "#/max_runs"),
         ({"window": "100%"}, "#/window"),
         ({"window": "25h"}, "#/window"),
     ],
 )
+@pytest.mark.usefixtures("days_looked_at")
 async def test_what_means_nothing_is_refused(node: Node, changes: dict[str, Any], pointer: str) -> None:
     """E2: 400 with the place."""
     body = {"schedule_recurring": "@daily", "job_url": NOWHERE} | changes
-    answer = await node.api.call("POST", "/v1/jobs", body)
-    assert answer.status == 400
-    assert pointer in [fault["pointer"] for fault in answer.json["errors"]]
+    preview = {name: value for name, value in body.items() if name != "job_url"}
+    for path, asked in (("/v1/jobs", body), ("/v1/schedules:preview", preview)):
+        answer = await node.api.call("POST", path, asked)
+        assert answer.status == 400
+        assert pointer in [fault["pointer"] for fault in answer.json["errors"]]
 
 
 async def test_a_preview_tells_what_rolls_and_what_is_left_out(node: Node) -> None:

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from countwheel.domain.cron import parse_cron
 from countwheel.domain.errors import ScheduleError
-from countwheel.domain.exclusion import CalendarCopy, Exclude, Exclusion, OnExcluded, RolledCron, read_exclusion
+from countwheel.domain.exclusion import (
+    ROLL_DAYS_LIMIT,
+    CalendarCopy,
+    Exclude,
+    Exclusion,
+    OnExcluded,
+    RolledCron,
+    read_exclusion,
+)
 from countwheel.domain.schedule import parse_recurring
 from countwheel.domain.terms import Terms, decode, encode, read_terms, with_calendars
 
@@ -71,6 +79,77 @@ def test_next_from_anywhere_is_the_same_next(expression: str, exclude: Exclude, 
     assert following is not None
     assert following > start
     assert rolled.next_after(following - SECOND) == following
+
+
+def days_from(first: date, count: int) -> tuple[str, ...]:
+    return tuple((first + place * DAY).isoformat() for place in range(count))
+
+
+EVERY_DAY = tuple(text[5:] for text in days_from(date(2028, 1, 1), 366))
+EITHER_WAY = pytest.mark.parametrize("on_excluded", [OnExcluded.NEXT, OnExcluded.PREVIOUS])
+
+
+@given(
+    st.sampled_from(["0 9 * * *", "0 9 1 1 *", "0 9 1 3,9 *", "0 9 * * SAT", "0 0 9 1 3 ? 2028/4", "0 9 29 2 *"]),
+    st.integers(0, 400),
+    st.integers(300, 1500),
+    st.integers(1, 3),
+    st.sampled_from([OnExcluded.NEXT, OnExcluded.PREVIOUS]),
+)
+def test_nothing_rolls_further_than_a_year(
+    expression: str, begin: int, long: int, free: int, on_excluded: OnExcluded
+) -> None:
+    """What is named within a longer stretch is on the free day at its end, if that is near enough; or on none."""
+    dates = days_from(YEAR_BEGIN + begin * DAY, long) + days_from(YEAR_BEGIN + (begin + long + free) * DAY, 500)
+    exclude, cron, expected = Exclude(Exclusion(dates)), parse_cron(expression), set()
+    step = DAY if on_excluded is OnExcluded.NEXT else -DAY
+    first, end = midnight(YEAR_BEGIN), midnight(YEAR_BEGIN + 3000 * DAY)
+    wall = first - 400 * DAY
+    while (wall := cron.next_after(wall)) is not None and wall < end + 400 * DAY:
+        days = (wall.date() + distance * step for distance in range(ROLL_DAYS_LIMIT + 1))
+        target = next((day for day in days if day.isoformat() not in dates), None)
+        if target is not None and first <= midnight(target) < end:
+            expected.add(datetime.combine(target, wall.time()))
+    rolled, found, wall = RolledCron(cron, exclude, on_excluded), [], first - SECOND
+    while (wall := rolled.next_after(wall)) is not None and wall < end:
+        found.append(wall)
+    assert found == sorted(expected)
+
+
+@EITHER_WAY
+@pytest.mark.parametrize("expression", ["0 0 * * *", "* * * * *", "0 9 1 1 *", "0 0 9 1 3 ? 2028/4", "0 9 29 2 *"])
+@pytest.mark.parametrize("dates", [EVERY_DAY, days_from(YEAR_BEGIN, 6_400)], ids=["every year", "one by one"])
+def test_where_no_day_is_free_for_ten_years_nothing_is_left(
+    expression: str, dates: tuple[str, ...], on_excluded: OnExcluded, days_looked_at: list[date]
+) -> None:
+    """Each of the ten years is looked at once, however often it is asked: a node has other work to do."""
+    rolled = RolledCron(parse_cron(expression), Exclude(Exclusion(dates)), on_excluded)
+    for minute in range(100):
+        assert rolled.next_after(midnight(date(2028, 7, 1)) + minute * timedelta(minutes=1)) is None
+    assert len(set(days_looked_at)) == len(days_looked_at)
+
+
+@EITHER_WAY
+def test_a_free_day_is_found_within_ten_years(on_excluded: OnExcluded, days_looked_at: list[date]) -> None:
+    """The limit is one of days on end that are left out, from when on it is asked."""
+    exclude = Exclude(Exclusion(days_from(YEAR_BEGIN, 4_000)))
+    rolled, free = RolledCron(parse_cron("0 9 * * *"), exclude, on_excluded), YEAR_BEGIN + 4_000 * DAY
+    assert rolled.next_after(midnight(YEAR_BEGIN)) is None
+    assert rolled.next_after(midnight(YEAR_BEGIN + 340 * DAY)) == midnight(free) + timedelta(hours=9)
+    assert len(set(days_looked_at)) == len(days_looked_at)
+
+
+@EITHER_WAY
+def test_many_times_of_a_day_behind_a_long_stretch_cost_no_look_each(
+    on_excluded: OnExcluded, days_looked_at: list[date]
+) -> None:
+    """A forecast follows each minute of the day to which a year has rolled."""
+    exclude = Exclude(Exclusion(tuple(text for text in EVERY_DAY if text != "07-01")))
+    rolled, wall = RolledCron(parse_cron("* * 1 1 *"), exclude, on_excluded), midnight(date(2028, 7, 1)) - SECOND
+    for minute in range(24 * 60):
+        wall = rolled.next_after(wall)
+        assert wall == midnight(date(2028, 7, 1)) + minute * timedelta(minutes=1)
+    assert len(set(days_looked_at)) == len(days_looked_at)
 
 
 @pytest.mark.parametrize(

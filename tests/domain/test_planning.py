@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as replaced
 
-from countwheel.domain.exclusion import Exclude, Exclusion
+from countwheel.domain.exclusion import Exclude, Exclusion, OnExcluded
 from countwheel.domain.job import JobStatus
 from countwheel.domain.planning import Candidate, Ending, Plan, next_occurrence, plan
 from countwheel.domain.policy import (
@@ -272,6 +272,17 @@ def test_the_latest_missed_that_runs_is_none_that_is_left_out() -> None:
     assert (planned.ending.occurrences, planned.following) == (1, SATURDAY - DAY)
     friday = plan(excluded_candidate(SATURDAY - DAY), now=SATURDAY - 4 * HOUR)
     assert friday == Plan(following=SATURDAY)
+
+
+@pytest.mark.parametrize("late", [timedelta(0), 2 * HOUR], ids=["in time", "missed"])
+@pytest.mark.usefixtures("days_looked_at")
+def test_the_last_before_all_days_are_left_out_is_the_last(late: timedelta) -> None:
+    """A claim looks at ten years of days and no further: it runs, and nothing follows."""
+    left_out = tuple((SATURDAY + days * DAY).date().isoformat() for days in range(6_400))
+    terms = Terms(exclude=Exclude(Exclusion(left_out)), on_excluded=OnExcluded.NEXT)
+    last = SATURDAY.replace(hour=0) - timedelta(minutes=1)
+    minutely = candidate(scheduled_for=last, schedule=parse_recurring("* * * * *", None, terms=terms), terms=terms)
+    assert plan(minutely, now=last + late) == Plan(following=None)
 
 
 def test_p3_a_window_is_no_miss() -> None:

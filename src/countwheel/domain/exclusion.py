@@ -4,11 +4,11 @@ All of it is said in wall time, in the zone of the job: a holiday begins at midn
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from countwheel.domain.cron import Cron, CronError, parse_cron
@@ -17,6 +17,10 @@ from countwheel.domain.errors import ScheduleError
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 ROLL_DAYS_LIMIT = 366
 """So far an occurrence rolls at the most; where no day is free by then, it is left out."""
+LEFT_OUT_DAYS_LIMIT = 3_660
+"""So many days that are left out are passed over, ten years, for a free one that something is named for or rolls to.
+Where there is none by then, nothing is left.
+"""
 
 _MONTH_AND_DAY = (
     "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
@@ -51,15 +55,18 @@ class Exclusion:
     dates: tuple[str, ...] = ()
     weekdays: tuple[str, ...] = ()
     cron: tuple[str, ...] = ()
+    _dates: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep the dates as a set, too: ten years of days may be looked for in them at once."""
+        object.__setattr__(self, "_dates", frozenset(self.dates))
 
     def day(self, day: date) -> str | None:
         """Say why a day is left out as a whole, or None."""
         if (weekday := WEEKDAYS[day.weekday()]) in self.weekdays:
             return weekday
         text = day.isoformat()
-        if text in _set_of(self.dates):
-            return text
-        return text if text[5:] in _set_of(self.dates) else None
+        return text if text in self._dates or text[5:] in self._dates else None
 
     def time(self, wall: datetime) -> str | None:
         """Say why a wall-clock time is left out, whatever its day is, or None."""
@@ -82,6 +89,8 @@ class Exclude:
     own: Exclusion = field(default_factory=Exclusion)
     calendars: tuple[str, ...] = ()
     copies: tuple[CalendarCopy, ...] = ()
+    _free: dict[int, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What `free_days` has found: rolling asks for the same years again and again."""
 
     def day(self, day: date) -> str | None:
         """Say why a day is left out as a whole, or None."""
@@ -90,6 +99,45 @@ class Exclude:
     def time(self, wall: datetime) -> str | None:
         """Say why a wall-clock time is left out, whatever its day is, or None."""
         return self._first(lambda exclusion: exclusion.time(wall))
+
+    def free_days(self, year: int) -> int:
+        """Return the days of a year that are not left out, as a bit mask (bit 0 for 1 January)."""
+        found = self._free.get(year)
+        if found is None:
+            every = self._together()
+            first, end = date(year, 1, 1), date(year + 1, 1, 1)
+            found = sum(1 << place for place in range((end - first).days) if every.day(first + place * _DAY) is None)
+            self._free[year] = found
+        return found
+
+    def _together(self) -> Exclusion:
+        """Return all the days that are left out, as one: to ask it is cheaper than to ask each calendar."""
+        parts = (self.own, *(copy.exclusion for copy in self.copies))
+        return Exclusion(
+            dates=tuple(chain.from_iterable(part.dates for part in parts)),
+            weekdays=tuple(chain.from_iterable(part.weekdays for part in parts)),
+        )
+
+    def next_free(self, day: date, days: int) -> date | None:
+        """Return the first day that is not left out: `day`, or one that is later by `days` at the most; or None."""
+        last = day + days * _DAY
+        while day <= last:
+            if rest := self.free_days(day.year) >> _place(day):
+                found = day + ((rest & -rest).bit_length() - 1) * _DAY
+                return found if found <= last else None
+            day = date(day.year + 1, 1, 1)
+        return None
+
+    def last_free(self, day: date, days: int) -> date | None:
+        """Return the last day that is not left out: `day`, or one that is earlier by `days` at the most; or None."""
+        first = day - days * _DAY
+        while day >= first:
+            january = date(day.year, 1, 1)
+            if rest := self.free_days(day.year) & (2 << _place(day)) - 1:
+                found = january + (rest.bit_length() - 1) * _DAY
+                return found if found >= first else None
+            day = january - _DAY
+        return None
 
     def _first(self, ask: Callable[[Exclusion], str | None]) -> str | None:
         if (found := ask(self.own)) is not None:
@@ -119,59 +167,44 @@ class RolledCron:
     def next_after(self, wall: datetime) -> datetime | None:
         """Return the first time that is named and is later than `wall` (naive, whole seconds), or None."""
         day = wall.date()
-        found = self._first_on(day, wall - _midnight(day))
-        while found is None:
-            following = self._following_day(day)
-            if following is None:
-                return None
-            day = following
-            found = self._first_on(day, -_SECOND)
-        return found
+        found = self._first_named(day)
+        if found is not None and found[0] == day:
+            named = found[1].date()  # one for all that roll here: the days that are named have the same times
+            later = self.cron.next_after(datetime.combine(named, wall.time()))
+            if later is not None and later.date() == named:
+                return datetime.combine(day, later.time())
+            found = self._first_named(day + _DAY)
+        return None if found is None else datetime.combine(found[0], found[1].time())
 
-    def _first_on(self, day: date, after: timedelta) -> datetime | None:
-        """Return the first time on a day, later than `after` since midnight, that it names or that rolls to it."""
-        if self.exclude.day(day) is not None:
-            return None
-        best: timedelta | None = None
-        for source in (day, *self._left_out_beside(day, -self._step)):
-            found = self.cron.next_after(_midnight(source) + after)
-            if found is not None and found.date() == source and (best is None or found - _midnight(source) < best):
-                best = found - _midnight(source)
-        return None if best is None else _midnight(day) + best
+    def _first_named(self, day: date) -> tuple[date, datetime] | None:
+        """Return the first free day, from `day` on, that something named falls on or rolls to, and the first that does.
 
-    def _following_day(self, day: date) -> date | None:
-        """Return the first day later than `day` that something named falls on or rolls to, or None.
-
-        Days keep their order when they roll, so that the first one named that comes to lie later is the one.
+        Days keep their order when they roll, so that the first one named that comes to lie there is the one.
         """
-        begin = _midnight(day) + _DAY
-        if self.on_excluded is OnExcluded.NEXT and self.exclude.day(day) is not None:
-            begin = _midnight(min((day, *self._left_out_beside(day, -_DAY))))
-        found = self.cron.next_after(begin - _SECOND)
-        while found is not None:
-            target = self._rolled(found.date())
-            if target is not None and target > day:
-                return target
-            found = self.cron.next_after(_midnight(found.date()) + _DAY - _SECOND)
+        begin, left = self._first_that_may_come_to(day), LEFT_OUT_DAYS_LIMIT
+        while left >= 0 and (named := self.cron.next_after(_midnight(begin) - _SECOND)) is not None:
+            source = named.date()
+            target = self._rolled(source)
+            if target is not None and target >= day:
+                return target, named
+            left_out = max(day, source)
+            free = self.exclude.next_free(left_out, left)
+            if free is None:
+                return None
+            begin = self._first_that_may_come_to(free)
+            left -= max(ROLL_DAYS_LIMIT, (free - left_out).days)
         return None
 
-    @property
-    def _step(self) -> timedelta:
-        return _DAY if self.on_excluded is OnExcluded.NEXT else -_DAY
-
-    def _left_out_beside(self, day: date, step: timedelta) -> Iterator[date]:
-        """Yield the days that are left out next to a day, in one direction."""
-        for distance in range(1, ROLL_DAYS_LIMIT + 1):
-            neighbour = day + distance * step
-            if self.exclude.day(neighbour) is None:
-                return
-            yield neighbour
+    def _first_that_may_come_to(self, day: date) -> date:
+        """Return the first day that rolls to a given one or to one after it, if anything is named for it."""
+        if self.on_excluded is OnExcluded.PREVIOUS:
+            return day
+        free = self.exclude.last_free(day - _DAY, ROLL_DAYS_LIMIT - 1)
+        return day - ROLL_DAYS_LIMIT * _DAY if free is None else free + _DAY
 
     def _rolled(self, day: date) -> date | None:
-        for distance in range(ROLL_DAYS_LIMIT + 1):
-            if self.exclude.day(day + distance * self._step) is None:
-                return day + distance * self._step
-        return None
+        look = self.exclude.next_free if self.on_excluded is OnExcluded.NEXT else self.exclude.last_free
+        return look(day, ROLL_DAYS_LIMIT)
 
 
 def read_exclusion(body: Mapping[str, Any]) -> Exclusion:
@@ -211,13 +244,13 @@ def _texts(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
 
 
+def _place(day: date) -> int:
+    """Return which day of its year it is, from 0."""
+    return (day - date(day.year, 1, 1)).days
+
+
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day)  # noqa: DTZ001 (wall time)
-
-
-@lru_cache(maxsize=1024)
-def _set_of(texts: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(texts)
 
 
 def _matches(expression: str, wall: datetime) -> bool:

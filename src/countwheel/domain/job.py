@@ -15,7 +15,7 @@ from countwheel.domain.errors import Fault, InvalidError, ScheduleError
 from countwheel.domain.exclusion import OnExcluded
 from countwheel.domain.interval import is_every
 from countwheel.domain.policy import Delivery, OnUnknown, RetryPolicy, default_on_unknown
-from countwheel.domain.schedule import names_its_zone, parse_recurring
+from countwheel.domain.schedule import Recurring, names_its_zone, parse_recurring
 from countwheel.domain.target import TargetRefusal, find_target_faults, target_host
 from countwheel.domain.terms import (
     NO_CALENDARS,
@@ -178,9 +178,20 @@ def _first_occurrence(body: Mapping[str, Any], job_id: UUID, terms: Terms, now: 
     schedule = parse_recurring(expression, timezone, job_id)
     first = replace(schedule, terms=terms).next_after(now)
     if first is None:
-        field = "schedule_recurring" if schedule.next_after(now) is None else "end_at"
-        raise ScheduleError(field, "nothing is left: the last occurrence is past")
+        raise _nothing_left(schedule, terms, now)
     return first
+
+
+def _nothing_left(schedule: Recurring, terms: Terms, now: datetime) -> ScheduleError:
+    """Return why a schedule has no occurrence by these terms: what is taken away for it to have one."""
+
+    def is_empty(**without: None) -> bool:
+        return replace(schedule, terms=replace(terms, **without)).next_after(now) is None
+
+    if is_empty(end_at=None) and not is_empty(exclude=None):
+        return ScheduleError("exclude", "nothing is left: no day to roll to is free for ten years")
+    field = "schedule_recurring" if schedule.next_after(now) is None else "end_at"
+    return ScheduleError(field, "nothing is left: the last occurrence is past")
 
 
 def _due_at(body: Mapping[str, Any], job_id: UUID, terms: Terms, first: datetime) -> datetime:
