@@ -2,6 +2,7 @@
 
 import pytest
 
+from countwheel.store import targets
 from countwheel.store.targets import COUNTED_UP_TO
 from harness import Node, flood, tenant_of
 
@@ -61,6 +62,27 @@ async def test_a_pause_keeps_its_first_moment(node: Node) -> None:
         resumed = await node.api.call("POST", "/v1/targets/partner/resume")
         assert (resumed.status, resumed.json["state"], "paused_at" in resumed.json) == (200, "ok", False)
     assert (await node.api.call("POST", "/v1/targets/nobody/resume")).status == 404
+
+
+async def test_a_tenant_limits_and_pauses_so_many_targets(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is a 409, until another is let go. What is limited can be changed; another tenant has its own."""
+    monkeypatch.setattr(targets, "MOST_OF_A_TENANT", 2)
+    limit = {"max_concurrency": 1}
+    assert (await node.api.call("PUT", "/v1/targets/a", limit)).status == 201
+    assert (await node.api.call("POST", "/v1/targets/b/pause")).status == 200
+    for refused in (
+        await node.api.call("PUT", "/v1/targets/c", limit),
+        await node.api.call("POST", "/v1/targets/c/pause"),
+    ):
+        assert (refused.status, "2 targets are limited or paused" in refused.json["detail"]) == (409, True)
+    assert (await node.api.call("GET", "/v1/targets/c")).status == 404
+    assert (await node.api.call("PUT", "/v1/targets/b", limit)).status == 200
+    assert (await node.api.call("POST", "/v1/targets/a/pause", {"reason": "they move house"})).status == 200
+    stranger = await node.client(tenant="stranger")
+    assert (await stranger.call("PUT", "/v1/targets/c", limit)).status == 201
+    await node.api.call("POST", "/v1/targets/a/resume")
+    assert (await node.api.call("DELETE", "/v1/targets/a")).status == 204
+    assert (await node.api.call("PUT", "/v1/targets/c", limit)).status == 201
 
 
 async def test_targets_are_listed_by_name(node: Node) -> None:

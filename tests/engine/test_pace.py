@@ -12,6 +12,7 @@ import pytest
 
 from countwheel.clock import SystemClock
 from countwheel.domain import breaker
+from countwheel.engine.targets import Opening
 from countwheel.store import targets
 from countwheel.store.database import Connection
 from countwheel.store.runs import Looked
@@ -401,6 +402,18 @@ async def test_a_target_that_is_well_has_no_row(node: Node, receiver: WebhookRec
         return (await node.api.call("GET", "/v1/targets/partner")).status == 404
 
     await eventually(is_forgotten)
+
+
+async def test_of_too_many_unwell_targets_the_latest_are_known(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is told of one more forgets what was found longest ago: of nothing that a person has said anything of."""
+    monkeypatch.setattr(targets, "MOST_OF_A_TENANT", 2)
+    tenant_id = await tenant_of(node, node.api)
+    await limit(node, "limited", max_concurrency=1)
+    await node.api.call("POST", "/v1/targets/paused/pause")
+    for name in ("limited", "paused", "first", "second", "third", "fourth"):
+        await node.engine.pacer._tell(Opening((tenant_id, name), "most calls failed"))
+    listed = (await node.api.call("GET", "/v1/targets")).json["items"]
+    assert [item["name"] for item in listed] == ["fourth", "limited", "paused", "third"]
 
 
 async def test_a_one_off_run_in_a_lane_waits_for_its_paused_job(node: Node, receiver: WebhookReceiver) -> None:

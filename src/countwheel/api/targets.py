@@ -10,6 +10,7 @@ from countwheel.api.body import read_json, read_optional_json
 from countwheel.api.jobs import not_found
 from countwheel.api.parameters import Parameters, path_name
 from countwheel.api.parts import ApiParts
+from countwheel.api.problems import Problem
 from countwheel.api.views import timestamp
 from countwheel.auth.principal import Principal
 from countwheel.store import targets
@@ -46,6 +47,8 @@ async def put_target(api: ApiParts, request: Request, principal: Principal) -> R
     )
     async with api.database.connection() as connection:
         created = await targets.put_limits(connection, principal.tenant_id, name, limits)
+    if created is None:
+        raise _too_many()
     location = {"Location": f"/v1/targets/{name}"} if created else {}
     return json_answer(await _changed(api, principal, name), 201 if created else 200, location)
 
@@ -66,7 +69,8 @@ async def pause_target(api: ApiParts, request: Request, principal: Principal) ->
     name = _name(api, request)
     body = api.contract.checked("Pause", await read_optional_json(request, api.settings.max_body_bytes))
     async with api.database.connection() as connection:
-        await targets.pause(connection, principal.tenant_id, name, body.get("reason"))
+        if not await targets.pause(connection, principal.tenant_id, name, body.get("reason")):
+            raise _too_many()
     return json_answer(await _changed(api, principal, name), 200)
 
 
@@ -78,6 +82,13 @@ async def resume_target(api: ApiParts, request: Request, principal: Principal) -
         if not await targets.resume(connection, principal.tenant_id, name):
             raise not_found("target")
     return json_answer(await _changed(api, principal, name), 200)
+
+
+def _too_many() -> Problem:
+    detail = (
+        f"{targets.MOST_OF_A_TENANT} targets are limited or paused: delete the limits of others first, or resume them"
+    )
+    return Problem(409, "conflict", detail=detail)
 
 
 async def _changed(api: ApiParts, principal: Principal, name: str) -> dict[str, Any]:

@@ -122,6 +122,18 @@ _FRAGMENTS = {
         t.next_slot_at, t.opened_at, t.open_until, t.openings, t.probes, t.probed_at, t.open_reason,
         t.slowed_rate, t.slowed_from, t.slowed_at, clock_timestamp()
     """,
+    # Of so many other targets at the most a person has said something. What is about to be forgotten counts, too.
+    "has_room": """
+        (
+            SELECT count(*) FROM targets t
+            WHERE t.tenant_id = %(tenant_id)s AND t.name <> %(name)s AND NOT ({{is_found_alone}})
+        ) < %(most)s::int
+    """,
+    # Of a target: no person has said anything of it, only the engine has found something out.
+    "is_found_alone": """
+        num_nonnulls(t.max_concurrency, t.rate_per_second, t.breaker, t.paused_at) = 0
+        AND num_nonnulls(t.opened_at, t.slowed_at) > 0
+    """,
     # Where a listing of live runs walks, those that nobody holds: in the order of an index.
     "live_place": """
         r.tenant_id = %(tenant_id)s AND r.node_id IS NULL

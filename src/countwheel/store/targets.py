@@ -20,6 +20,11 @@ LaneSize = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256]
 
 SIZES: tuple[LaneSize, ...] = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
+MOST_OF_A_TENANT = 1_000
+"""Of so many targets people may say something, and of as many others is kept what nodes have found out: each node reads
+them all several times a second.
+"""
+
 COUNTED_UP_TO = 10_000
 """A backlog is counted up to here."""
 
@@ -115,9 +120,13 @@ async def lock(connection: Connection, tenant_id: UUID, name: str) -> Target | N
 
 
 async def lock_or_make(connection: Connection, tenant_id: UUID, name: str) -> Target:
-    """Return a target, locked, made where there is none. Waits for whoever has it locked."""
+    """Return a target, locked, made where there is none. Waits for whoever has it locked.
+
+    Of others what nodes have found out longest ago is forgotten where there is too much of that.
+    """
     cursor = connection.cursor(row_factory=args_row(_target))
-    await cursor.execute(query("lock_new_target"), {"tenant_id": tenant_id, "name": name})
+    parameters = {"tenant_id": tenant_id, "name": name, "most": MOST_OF_A_TENANT}
+    await cursor.execute(query("lock_new_target"), parameters)
     found = await cursor.fetchone()
     if found is None:
         raise AssertionError("an upsert returns its row")
@@ -209,8 +218,8 @@ async def read(
     return await cursor.fetchall()
 
 
-async def put_limits(connection: Connection, tenant_id: UUID, name: str, limits: Limits) -> bool:
-    """Limit a target. Returns whether it is new."""
+async def put_limits(connection: Connection, tenant_id: UUID, name: str, limits: Limits) -> bool | None:
+    """Limit a target. Returns whether it is new; None where the tenant has said something of as many as it may."""
     parameters = {
         "tenant_id": tenant_id,
         "name": name,
@@ -218,9 +227,10 @@ async def put_limits(connection: Connection, tenant_id: UUID, name: str, limits:
         "rate_per_second": limits.rate_per_second,
         "burst": limits.burst,
         "breaker": limits.breaker,
+        "most": MOST_OF_A_TENANT,
     }
     row = await (await connection.execute(query("put_limits"), parameters)).fetchone()
-    return bool(row and row[0])
+    return None if row is None else bool(row[0])
 
 
 async def take_limits(connection: Connection, tenant_id: UUID, name: str) -> bool:
@@ -229,9 +239,10 @@ async def take_limits(connection: Connection, tenant_id: UUID, name: str) -> boo
     return cursor.rowcount == 1
 
 
-async def pause(connection: Connection, tenant_id: UUID, name: str, reason: str | None) -> None:
-    """Let no call to a target begin, known or not."""
-    await connection.execute(query("pause_target"), {"tenant_id": tenant_id, "name": name, "reason": reason})
+async def pause(connection: Connection, tenant_id: UUID, name: str, reason: str | None) -> bool:
+    """Let no call to a target begin, known or not. False where the tenant has said something of as many as it may."""
+    parameters = {"tenant_id": tenant_id, "name": name, "reason": reason, "most": MOST_OF_A_TENANT}
+    return (await connection.execute(query("pause_target"), parameters)).rowcount == 1
 
 
 async def resume(connection: Connection, tenant_id: UUID, name: str) -> bool:

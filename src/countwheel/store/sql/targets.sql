@@ -8,7 +8,21 @@ SELECT {{target_columns}} FROM targets t WHERE t.tenant_id = %(tenant_id)s AND t
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: lock_new_target
--- The same for what a node has found out, which must not be lost: the row is made where there is none, and waited for.
+-- The same for what a node has found out, which must not be lost: the row is made where there is none, and waited for. Of
+-- those that no person has said anything of a tenant has so many: what was found of others longest ago makes room.
+WITH oldest AS MATERIALIZED (
+    SELECT t.name FROM targets t
+    WHERE t.tenant_id = %(tenant_id)s AND t.name <> %(name)s AND {{is_found_alone}}
+    ORDER BY greatest(t.opened_at, t.probed_at, t.slowed_at) DESC OFFSET %(most)s::int - 1
+),
+locked AS MATERIALIZED (
+    SELECT t.name FROM targets t JOIN oldest ON oldest.name = t.name
+    WHERE t.tenant_id = %(tenant_id)s AND {{is_found_alone}}
+    FOR UPDATE OF t SKIP LOCKED -- a peer that has one is deciding about it, and might wait for us
+),
+forgotten AS (
+    DELETE FROM targets t USING locked l WHERE t.tenant_id = %(tenant_id)s AND t.name = l.name
+)
 INSERT INTO targets AS t (tenant_id, name) VALUES (%(tenant_id)s, %(name)s)
 ON CONFLICT (tenant_id, name) DO UPDATE SET name = excluded.name
 RETURNING {{target_columns}};
@@ -121,9 +135,11 @@ FROM page LEFT JOIN targets t ON t.tenant_id = %(tenant_id)s AND t.name = page.n
 ORDER BY page.name;
 
 -- name: put_limits
--- Returns whether the target is new to us.
+-- Returns whether the target is new to us; nothing where people have said something of as many others as they may.
 INSERT INTO targets AS t (tenant_id, name, max_concurrency, rate_per_second, burst, breaker)
-VALUES (%(tenant_id)s, %(name)s, %(max_concurrency)s, %(rate_per_second)s, %(burst)s, %(breaker)s)
+SELECT %(tenant_id)s::uuid, %(name)s::text, %(max_concurrency)s::int, %(rate_per_second)s::float8, %(burst)s::int,
+    %(breaker)s::text
+WHERE {{has_room}}
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     max_concurrency = excluded.max_concurrency, rate_per_second = excluded.rate_per_second, burst = excluded.burst,
     breaker = excluded.breaker, updated_at = now(),
@@ -132,15 +148,27 @@ ON CONFLICT (tenant_id, name) DO UPDATE SET
 RETURNING xmax = 0;
 
 -- name: take_limits
--- What the engine has found out, and a pause, stay.
-UPDATE targets SET max_concurrency = NULL, rate_per_second = NULL, burst = NULL, breaker = NULL, updated_at = now(),
-    next_slot_at = NULL
-WHERE tenant_id = %(tenant_id)s AND name = %(name)s
-  AND num_nonnulls(max_concurrency, rate_per_second, breaker) > 0;
+-- What the engine has found out, and a pause, stay; where there is neither, the row makes room at once. Returns whether
+-- there were any.
+WITH gone AS (
+    DELETE FROM targets
+    WHERE tenant_id = %(tenant_id)s AND name = %(name)s AND num_nonnulls(max_concurrency, rate_per_second, breaker) > 0
+      AND num_nonnulls(paused_at, opened_at, slowed_at) = 0
+    RETURNING name
+),
+kept AS (
+    UPDATE targets SET max_concurrency = NULL, rate_per_second = NULL, burst = NULL, breaker = NULL, updated_at = now(),
+        next_slot_at = NULL
+    WHERE tenant_id = %(tenant_id)s AND name = %(name)s AND num_nonnulls(max_concurrency, rate_per_second, breaker) > 0
+      AND num_nonnulls(paused_at, opened_at, slowed_at) > 0
+    RETURNING name
+)
+SELECT FROM gone UNION ALL SELECT FROM kept;
 
 -- name: pause_target
+-- Not where people have said something of as many others as they may.
 INSERT INTO targets AS t (tenant_id, name, paused_at, pause_reason)
-VALUES (%(tenant_id)s, %(name)s, now(), %(reason)s)
+SELECT %(tenant_id)s::uuid, %(name)s::text, now(), %(reason)s::text WHERE {{has_room}}
 ON CONFLICT (tenant_id, name) DO UPDATE SET
     paused_at = coalesce(t.paused_at, now()), pause_reason = excluded.pause_reason, updated_at = now();
 
