@@ -24,6 +24,8 @@ ACTOR: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 
 _MOMENT_SECONDS = 1e-6
+_APART_SECONDS = 1e-11
+"""So far are timers apart that were set for the same time: a heap has no order for those, and a history has one."""
 LONGEST_SECONDS = 300.0
 """No history lasts so long: whoever gets here waits for what will not come."""
 
@@ -53,6 +55,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, longest_seconds: float = LONGEST_SECONDS) -> None:
         self._clock = _NoWaiting(longest_seconds)
+        self._timers = 0
         super().__init__(self._clock)
 
     def time(self) -> float:
@@ -72,7 +75,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         """Run a callback at a time, if its actor lives then."""
         context = context or copy_context()
-        return super().call_at(when, self._guarded, context.get(ACTOR), callback, args, context, context=context)
+        return self._set(when, context.get(ACTOR), callback, args, context)
+
+    def _set(
+        self,
+        when: float,
+        actor: Actor | None,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: Context,
+    ) -> asyncio.TimerHandle:
+        self._timers += 1
+        when += self._timers * _APART_SECONDS
+        return super().call_at(when, self._guarded, actor, callback, args, context, context=context)
 
     def _guarded(
         self, actor: Actor | None, callback: Callable[..., Any], args: tuple[Any, ...], context: Context
@@ -81,7 +96,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if not actor.alive:
                 return
             if actor.frozen_until > self.time():
-                super().call_at(actor.frozen_until, self._guarded, actor, callback, args, context, context=context)
+                self._set(actor.frozen_until, actor, callback, args, context)
                 return
         callback(*args)
 

@@ -128,7 +128,8 @@ async def _history(connection: psycopg.Connection[Any], seed: int) -> Played:
     history.completions = target.completions
     history.checked_at = server.now.timestamp()
     read_all(connection, history)
-    seen = msgspec.json.encode([history.receipts, history.rows, history.operations, history.completions])
+    rows = sorted(map(msgspec.json.encode, history.rows))  # they are read in no order
+    seen = msgspec.json.encode([history.receipts, rows, history.operations, history.completions])
     return Played(seed, judge(history), history, server.statements, hashlib.sha256(seen).hexdigest())
 
 

@@ -16,6 +16,7 @@ from countwheel.domain.cancelled import UnreadError
 from countwheel.domain.planning import is_used_up, next_occurrence
 from countwheel.domain.schedule import recurring_of
 from countwheel.engine.context import Context
+from countwheel.engine.pieces import pieces
 from countwheel.store import cancellation, jobs, runs
 from countwheel.store.cancelled import CancelledOccurrences
 from countwheel.store.database import Connection
@@ -81,29 +82,32 @@ async def _plan_all(connection: Connection, unarmed: Sequence[UnarmedJob]) -> tu
     at_their_end: list[UUID] = []
     while unread:
         await cancelled.read(unread)
-        occurrences, at_their_end, unread = _plan(unarmed, cancelled)
+        occurrences, at_their_end, unread = await _plan(unarmed, cancelled)
     return occurrences, at_their_end
 
 
-def _plan(
+async def _plan(
     unarmed: Sequence[UnarmedJob], cancelled: CancelledOccurrences
 ) -> tuple[list[NewOccurrence], list[UUID], dict[UUID, datetime]]:
     """Return what is to be armed, the jobs that have nothing left, and from where on more is to be read of others."""
     occurrences: list[NewOccurrence] = []
     at_their_end: list[UUID] = []
     unread: dict[UUID, datetime] = {}
-    for job in unarmed:
-        try:
-            schedule = recurring_of(job)
-            instant = next_occurrence(schedule, job.last, cancelled.of(job.job_id)) if schedule else None
-        except UnreadError as gap:
-            unread[job.job_id] = gap.instant
-            continue
-        except Exception as error:  # noqa: BLE001 (said in the log; one poison row must not keep the others unarmed)
-            _log.exception("job cannot be armed: its schedule means nothing", job_id=str(job.job_id), error=str(error))
-            continue
-        if schedule is None or instant is None or is_used_up(schedule.terms, job.runs_begun):
-            at_their_end.append(job.job_id)
-            continue
-        occurrences.append(runs.occurrence(job.job_id, job.tenant_id, instant, schedule.due_at(instant)))
+    async for piece in pieces(unarmed):
+        for job in piece:
+            try:
+                schedule = recurring_of(job)
+                instant = next_occurrence(schedule, job.last, cancelled.of(job.job_id)) if schedule else None
+            except UnreadError as gap:
+                unread[job.job_id] = gap.instant
+                continue
+            except Exception as error:  # noqa: BLE001 (said in the log; one poison row must not keep the others unarmed)
+                _log.exception(
+                    "job cannot be armed: its schedule means nothing", job_id=str(job.job_id), error=str(error)
+                )
+                continue
+            if schedule is None or instant is None or is_used_up(schedule.terms, job.runs_begun):
+                at_their_end.append(job.job_id)
+                continue
+            occurrences.append(runs.occurrence(job.job_id, job.tenant_id, instant, schedule.due_at(instant)))
     return occurrences, at_their_end, unread
