@@ -12,6 +12,7 @@ from random import Random
 from time import time
 
 from chaos.clients import Clients, Made
+from chaos.faults import watching_for_stalls
 from chaos.ledger import complete
 from chaos.stage import LEASE_SECONDS, stage
 from checker.history import History, Limits, Schedule
@@ -47,7 +48,7 @@ async def play_edits(
         clients = on.clients(Random(seed))
         made = await clients.create_all([Schedule(cron=_every(every_seconds, number)) for number in range(jobs)], "/ok")
         Random(seed).shuffle(made)  # each client has jobs of every second
-        async with clients.at_work():
+        async with watching_for_stalls(history.faults), clients.at_work():
             await asyncio.gather(
                 *(
                     _Client(clients, made[n::_CLIENTS], every_seconds, Random(seed * _CLIENTS + n)).work()

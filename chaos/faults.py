@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from time import time
 
@@ -53,15 +54,6 @@ class Faults:
         while self._under_way:
             await asyncio.wait(self._under_way)
         return time()
-
-    async def watch_for_stalls(self) -> None:
-        """Note when the machine gave this process no time: it gave none to the nodes either, perhaps."""
-        while True:
-            before = time()
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            late = time() - before - _LOOK_EVERY_SECONDS
-            if late > _STALL_SECONDS:
-                self.noted.append(Fault("stall", "machine", before, time()))
 
     def _begin(self, fault: Awaitable[None]) -> None:
         task = asyncio.ensure_future(fault)
@@ -168,3 +160,23 @@ class Faults:
             self._stage.sink.send_signal(signal.SIGUSR1)
             await self._pause(HANG_SECONDS)
             self._note("sink hangs", "sink", began)
+
+
+@asynccontextmanager
+async def watching_for_stalls(noted: list[Fault]) -> AsyncIterator[None]:
+    """Note, until the block ends, when the machine gave this process no time, and so perhaps none to the nodes."""
+    watching = asyncio.create_task(_watch_for_stalls(noted))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch_for_stalls(noted: list[Fault]) -> None:
+    while True:
+        before = time()
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        if time() - before - _LOOK_EVERY_SECONDS > _STALL_SECONDS:
+            noted.append(Fault("stall", "machine", before, time()))

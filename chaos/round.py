@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from time import time
 
 from chaos.clients import Clients, Plan
-from chaos.faults import Faults
+from chaos.faults import Faults, watching_for_stalls
 from chaos.ledger import complete
 from chaos.stage import LEASE_SECONDS, stage
 from checker.history import History, Limits
@@ -47,25 +46,22 @@ async def play(plan: RoundPlan) -> Verdict:
         faults = Faults(on, Random(plan.seed + 1))
         limits = Limits(lease=LEASE_SECONDS, punctual=plan.punctual_seconds)
         history = History(began=time(), healed_at=0.0, checked_at=0.0, limits=limits)
-        stalls = asyncio.create_task(faults.watch_for_stalls())
-        working = asyncio.create_task(clients.run(Plan().scaled(plan.load)))
-        if plan.fault_every_seconds:
-            hurting = asyncio.create_task(faults.run(every_seconds=plan.fault_every_seconds, frozen=plan.frozen))
-            await _progress(plan, clients, faults)
-            history.healed_at = await faults.heal()
-            await hurting
-        else:
-            await _progress(plan, clients, faults)
-            history.healed_at = time()
-        plan.say("healed; the clients go on for a while")
-        await asyncio.sleep(_CALM_SECONDS)
-        clients.stop()
-        await working
-        plan.say("settling")
-        await asyncio.sleep(limits.recovery + 1)
-        stalls.cancel()
-        with suppress(asyncio.CancelledError):
-            await stalls
+        async with watching_for_stalls(faults.noted):
+            working = asyncio.create_task(clients.run(Plan().scaled(plan.load)))
+            if plan.fault_every_seconds:
+                hurting = asyncio.create_task(faults.run(every_seconds=plan.fault_every_seconds, frozen=plan.frozen))
+                await _progress(plan, clients, faults)
+                history.healed_at = await faults.heal()
+                await hurting
+            else:
+                await _progress(plan, clients, faults)
+                history.healed_at = time()
+            plan.say("healed; the clients go on for a while")
+            await asyncio.sleep(_CALM_SECONDS)
+            clients.stop()
+            await working
+            plan.say("settling")
+            await asyncio.sleep(limits.recovery + 1)
         history.operations, history.faults = clients.operations, faults.noted
         history.completions = clients.completions
         await complete(history, on.postgres.dsn, on.receipts_file)

@@ -397,13 +397,19 @@ def _overlapped(evidence: Evidence, row: Row) -> bool:
     # into that is on record later.
     pause = evidence.history.limits.detection
     ended_later = any(
-        other.finished_at >= row.finished_at - _TOLERANCE
+        other.finished_at + _stalled_seconds(evidence, other, row) >= row.finished_at - _TOLERANCE
         or abrupt(evidence.faults_between(other.finished_at - pause, row.finished_at))
         for other in earlier
     )
     return ended_later or any(
         live.label == row.label and live.scheduled_ms < row.scheduled_ms for live in evidence.history.live
     )
+
+
+def _stalled_seconds(evidence: Evidence, earlier: Row, later: Row) -> float:
+    """Return for how long the machine gave nobody any time between two ends: so much later is the first on record."""
+    faults = evidence.faults_between(earlier.finished_at - _TOLERANCE, later.finished_at)
+    return sum(fault.ended - fault.began for fault in faults if fault.kind == "stall")
 
 
 def _name(row: Row) -> str:

@@ -331,3 +331,13 @@ def test_what_was_taken_over_is_sent_again_only_after_a_word_of_it(history: Hist
     assert "never twice" not in judge(history).text()
     history.completions.remove(said)
     assert "never twice" in judge(history).text()
+
+
+def test_an_end_that_the_machine_held_up_is_on_record_later(history: History) -> None:
+    """Skipped 0.1 s after an earlier run has ended: right only where the machine stood still for as long in between."""
+    _skip_without_an_overlap(history)
+    history.rows[1].finished_at = history.rows[2].finished_at - 0.1
+    assert {violation.rule for violation in judge(history).violations} >= {"no loss"}
+    at = history.rows[1].finished_at
+    history.faults.append(Fault("stall", "machine", at + 0.01, at + 0.09))
+    assert judge(history).violations == []
