@@ -91,18 +91,21 @@ def _at_once(do: Callable[[Connection], Awaitable[object]]) -> Part:
 
 
 async def _make_ahead(connection: Connection) -> None:
-    _tell("made", await partitions.make_ahead(connection))
+    made = await partitions.make_ahead(connection)
+    if made.done:
+        _log.info("ledger partitions", made=len(made.done))
+    _tell_of_busy(made)
 
 
 async def _drop_past(connection: Connection, *, retention_days: int, audit_log_retention_days: int) -> None:
     dropped = await partitions.drop_past(
         connection, retention_days=retention_days, audit_log_retention_days=audit_log_retention_days
     )
-    _tell("dropped", dropped)
+    if dropped.done:
+        _log.info("ledger partitions", dropped=dropped.done)
+    _tell_of_busy(dropped)
 
 
-def _tell(what: str, turned: Turned) -> None:
-    if turned.done:
-        _log.info("ledger partitions", **{what: turned.done})
+def _tell_of_busy(turned: Turned) -> None:
     if turned.busy:
-        _log.warning("tables are read for long: their partitions wait for the next round", to_be=what, of=turned.busy)
+        _log.warning("tables are read for long: their partitions wait for the next round", tables=turned.busy)
