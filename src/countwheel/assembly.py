@@ -25,7 +25,7 @@ from countwheel.auth.oauth import TokenVerifier
 from countwheel.auth.rights import Rights
 from countwheel.auth.target_tokens import JobTokens
 from countwheel.auth.trust_file import read_issuers
-from countwheel.clock import SystemChance, SystemClock
+from countwheel.clock import Chance, Clock, SystemChance, SystemClock
 from countwheel.config import Settings
 from countwheel.delivery.guard import Guard, Hosts
 from countwheel.delivery.sender import HttpSender, Sender
@@ -102,14 +102,7 @@ async def server(
             chance=chance,
             sealer=sealer,
             contract=load_contract(),
-            issuer=Issuer(
-                settings.issuer_url,
-                settings.audience,
-                keys,
-                database_clock,
-                chance,
-                token_lifetime_seconds=settings.token_lifetime_seconds,
-            ),
+            issuer=_issuer(settings, keys, database_clock, chance),
             bearer=BearerTokens(verifier, federation),
             rights=Rights(api_database, sealer, database_clock),
             audit_trail=AuditTrail(api_database),
@@ -132,6 +125,11 @@ async def server(
                     await engine.stop()
         finally:
             await sender.close()
+
+
+def _issuer(settings: Settings, keys: KeyRing, clock: Clock, chance: Chance) -> Issuer:
+    lifetime_seconds = settings.token_lifetime_seconds
+    return Issuer(settings.issuer_url, settings.audience, keys, clock, chance, token_lifetime_seconds=lifetime_seconds)
 
 
 def _api_settings(settings: Settings, *, development: bool) -> ApiSettings:
