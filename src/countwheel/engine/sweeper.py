@@ -8,6 +8,7 @@ a core of the database busy for long where there are many, and a node that is bu
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -18,8 +19,7 @@ from countwheel.domain.schedule import recurring_of
 from countwheel.engine.context import Context
 from countwheel.engine.pieces import pieces
 from countwheel.store import cancellation, jobs, runs
-from countwheel.store.cancelled import CancelledOccurrences
-from countwheel.store.database import Connection
+from countwheel.store.cancelled import CancelledOccurrences, plan_with
 from countwheel.store.jobs import UnarmedJob
 from countwheel.store.listing import FIRST_ID
 from countwheel.store.runs import NewOccurrence
@@ -58,7 +58,8 @@ class Sweeper:
     async def _arm(self, job_ids: Sequence[UUID]) -> None:
         async with self._context.database.transaction() as connection:
             unarmed = await jobs.lock_unarmed(connection, job_ids)
-            occurrences, at_their_end = await _plan_all(connection, unarmed)
+            since = {job.job_id: job.last for job in unarmed}
+            occurrences, at_their_end = await plan_with(connection, since, partial(_plan, unarmed))
             if occurrences:
                 await runs.insert_occurrences(connection, occurrences)
                 await runs.shelve(connection, [entry.job_id for entry in occurrences])
@@ -74,22 +75,10 @@ class Sweeper:
             _log.warning("cancels that a crash cut short were written down", count=forgotten)
 
 
-async def _plan_all(connection: Connection, unarmed: Sequence[UnarmedJob]) -> tuple[list[NewOccurrence], list[UUID]]:
-    """Return what is to be armed, and the jobs that have nothing left."""
-    cancelled = CancelledOccurrences(connection)
-    unread = {job.job_id: job.last for job in unarmed}
-    occurrences: list[NewOccurrence] = []
-    at_their_end: list[UUID] = []
-    while unread:
-        await cancelled.read(unread)
-        occurrences, at_their_end, unread = await _plan(unarmed, cancelled)
-    return occurrences, at_their_end
-
-
 async def _plan(
     unarmed: Sequence[UnarmedJob], cancelled: CancelledOccurrences
-) -> tuple[list[NewOccurrence], list[UUID], dict[UUID, datetime]]:
-    """Return what is to be armed, the jobs that have nothing left, and from where on more is to be read of others."""
+) -> tuple[tuple[list[NewOccurrence], list[UUID]], dict[UUID, datetime]]:
+    """Return what is to be armed with the jobs that have nothing left, and from where on to read more of others."""
     occurrences: list[NewOccurrence] = []
     at_their_end: list[UUID] = []
     unread: dict[UUID, datetime] = {}
@@ -110,4 +99,4 @@ async def _plan(
                 at_their_end.append(job.job_id)
                 continue
             occurrences.append(runs.occurrence(job.job_id, job.tenant_id, instant, schedule.due_at(instant)))
-    return occurrences, at_their_end, unread
+    return (occurrences, at_their_end), unread

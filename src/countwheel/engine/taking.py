@@ -23,7 +23,7 @@ from countwheel.domain.schedule import recurring_of
 from countwheel.domain.terms import decode
 from countwheel.engine.pieces import pieces
 from countwheel.store import errands, runs, targets
-from countwheel.store.cancelled import CancelledOccurrences
+from countwheel.store.cancelled import CancelledOccurrences, plan_with
 from countwheel.store.database import Connection
 from countwheel.store.endings import complete
 from countwheel.store.errands import Errand
@@ -97,22 +97,19 @@ async def obey_plans(
 
 
 async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> list[_Planned]:
-    # Statements of their own: their snapshots are later than the claim's locks (see store/cancellation.py).
-    cancelled = CancelledOccurrences(connection)
-    unread = {run.job_id: run.scheduled_for for run in claimed if _is_arming(run)}
-    while True:
-        if unread:
-            await cancelled.read(unread)
+    async def plan(cancelled: CancelledOccurrences) -> tuple[list[_Planned], dict[UUID, datetime]]:
         planned: list[_Planned] = []
-        unread = {}
+        unread: dict[UUID, datetime] = {}
         async for piece in pieces(claimed):
             for run in piece:
                 try:
                     planned.append(_counted(_Planned(run, _plan(run, cancelled.of(run.job_id)))))
                 except UnreadError as gap:
                     unread[run.job_id] = gap.instant
-        if not unread:  # as a rule at once: more is read where a long row of occurrences is cancelled
-            return planned
+        return planned, unread
+
+    # Statements of their own: their snapshots are later than the claim's locks (see store/cancellation.py).
+    return await plan_with(connection, {run.job_id: run.scheduled_for for run in claimed if _is_arming(run)}, plan)
 
 
 def _plan(run: ClaimedRun, cancelled: Cancelled) -> planning.Plan:

@@ -1,7 +1,8 @@
 """Cancelled occurrences, read no further than planning looks: a tenant may have cancelled very many."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from countwheel.domain.cancelled import Cancelled, UnreadError
@@ -10,6 +11,10 @@ from countwheel.domain.schedule import Recurring
 from countwheel.store.arrays import ARRAYS
 from countwheel.store.database import Connection
 from countwheel.store.queries import query
+
+_Planned = TypeVar("_Planned")
+_Planning = Awaitable[tuple[_Planned, dict[UUID, datetime]]]
+"""What is planned, and from where on more is to be read of which jobs."""
 
 _FIRST_READ = 16
 """So many of a job are read at first. A claim arms hundreds of jobs, and hardly any has two in a row cancelled."""
@@ -41,14 +46,31 @@ class CancelledOccurrences:
         self._size *= 2
 
 
+async def plan_with(
+    connection: Connection, since: Mapping[UUID, datetime], plan: Callable[[CancelledOccurrences], _Planning[_Planned]]
+) -> _Planned:
+    """Return what `plan` makes of what is cancelled of some jobs, from an instant on in each.
+
+    It says from where on it must know more, too: that is read, and it is called again. As a rule it is called once.
+    """
+    cancelled, unread = CancelledOccurrences(connection), dict(since)
+    while True:
+        if unread:
+            await cancelled.read(unread)
+        planned, unread = await plan(cancelled)
+        if not unread:
+            return planned
+
+
 async def next_not_cancelled(
     connection: Connection, job_id: UUID, schedule: Recurring, after: datetime
 ) -> datetime | None:
     """Return the first occurrence of a job later than `after` that nobody cancelled, or None if there is none."""
-    cancelled, unread = CancelledOccurrences(connection), after
-    while True:
-        await cancelled.read({job_id: unread})
+
+    async def plan(cancelled: CancelledOccurrences) -> tuple[datetime | None, dict[UUID, datetime]]:
         try:
-            return next_occurrence(schedule, after, cancelled.of(job_id))
+            return next_occurrence(schedule, after, cancelled.of(job_id)), {}
         except UnreadError as gap:
-            unread = gap.instant
+            return None, {job_id: gap.instant}
+
+    return await plan_with(connection, {job_id: after}, plan)
