@@ -14,6 +14,7 @@ from countwheel.api import backfills
 from countwheel.domain.backfill import named_between
 from countwheel.testing.receiver import Reply, WebhookReceiver
 from harness import Answer, Node, eventually, soon
+from locks import until_waiting
 
 YEARLY = "0 0 1 1 *"
 NOWHERE = "http://127.0.0.1:9/"
@@ -193,13 +194,5 @@ async def test_two_backfills_at_once_run_each_occurrence_once(node: Node) -> Non
     async with node.database.transaction() as connection:
         await connection.execute("SELECT FROM jobs WHERE job_id = %s FOR UPDATE", [job["job_id"]])
         answers = [asyncio.create_task(backfill(node, job)) for _ in range(2)]
-
-        async def both_wait() -> bool:
-            async with node.database.connection() as other:
-                cursor = await other.execute(
-                    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                )
-            return cursor.rowcount == 2
-
-        await eventually(both_wait)
+        await until_waiting(node.database, 2)
     assert sorted([(await answer).json["count"] for answer in answers]) == [0, 5]

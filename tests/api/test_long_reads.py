@@ -3,6 +3,7 @@
 import asyncio
 
 from harness import Node, eventually
+from locks import count_waiting
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -11,11 +12,7 @@ async def test_long_reads_leave_connections_for_every_other_request(node: Node) 
     """As many groups of failures as there are connections of the API wait for the ledger; jobs are made and listed."""
 
     async def some_wait() -> bool:
-        async with node.database.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return len(await cursor.fetchall()) >= 2
+        return await count_waiting(node.database) >= 2
 
     async with node.database.transaction() as connection:
         await connection.execute("LOCK TABLE run_history IN ACCESS EXCLUSIVE MODE")

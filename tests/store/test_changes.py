@@ -14,7 +14,7 @@ from countwheel.store.database import Connection, Database
 from countwheel.store.long_work import AcceptedRun
 from countwheel.store.runs import FinishedRun, HeldRun, RetriedRun, RunningRun
 from countwheel.store.targets import SetAsideRun
-from harness import eventually
+from locks import until_waiting
 
 JOB, TENANT = UUID(int=1), UUID(int=2)
 EARLIER, LATER = UUID(int=3), UUID(int=4)
@@ -29,20 +29,6 @@ async def insert_run(connection: Connection, run_id: UUID) -> None:
         "SELECT %s, %s, %s, 0, 'schedule', 'SCHEDULED', at, at FROM date_trunc('second', now()) AS at",
         [JOB, run_id, TENANT],
     )
-
-
-async def until_waiting(database: Database, count: int) -> None:
-    """Return when so many sessions of this database wait for a lock."""
-
-    async def are_waiting() -> bool:
-        async with database.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            row = await cursor.fetchone()
-        return row == (count,)
-
-    await eventually(are_waiting)
 
 
 async def test_a_run_that_comes_to_be_meanwhile_closes_no_circle(database: Database) -> None:
