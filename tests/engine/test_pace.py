@@ -453,3 +453,30 @@ async def test_scenario_frozen_node_serves_its_lanes_when_it_is_back(
     pacer._looked_at = float("-inf")  # it is time
     assert await pacer.run_once() < FROZEN_SECONDS
     assert asked > 0
+
+
+async def test_a_round_that_ends_early_leaves_no_lane_out(
+    node: Node, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is time for one lane a round, each has its turn; a tenant with very many keeps no other waiting."""
+    pacer, rounds = node.engine.pacer, []
+    serve, serve_lane = pacer._serve, pacer._serve_lane
+
+    async def count_round(lanes: list[targets.Lane]) -> None:
+        rounds.append(0)
+        await serve(lanes)
+
+    async def count_lane(lane: targets.Lane, room: Any) -> None:
+        rounds[-1] += 1
+        await serve_lane(lane, room)
+
+    monkeypatch.setattr("countwheel.engine.pacer._ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(pacer, "_serve", count_round)
+    monkeypatch.setattr(pacer, "_serve_lane", count_lane)
+    for number in range(4):
+        await limit(node, f"flow-{number}", rate_per_second=100)
+    await until_obeyed(node)
+    for number in range(4):
+        await make_due(node, 3, receiver.url, flow=f"flow-{number}")
+    await receiver.wait_for(12)
+    assert max(rounds) == 1

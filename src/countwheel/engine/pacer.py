@@ -16,6 +16,7 @@ from countwheel.domain.pace import Pace, TargetState
 from countwheel.engine.context import Context
 from countwheel.engine.dispatcher import Dispatcher
 from countwheel.engine.held import Held, Phase
+from countwheel.engine.lanes import LaneTurns
 from countwheel.engine.taking import NOTHING, Taken, obey_plans
 from countwheel.engine.targets import Finding, Key, Opening, Probed, TooMuch, busy_by_target, set_aside, target_of
 from countwheel.engine.timer import Timer
@@ -29,6 +30,8 @@ _log = structlog.get_logger(__name__)
 _LOOK_AHEAD_SECONDS = pace.HORIZON.total_seconds()
 _SOON_SECONDS = 0.05
 """Without a rate a run is taken so short before its time: it counts as under way from then on."""
+_ROUND_SECONDS = 0.25
+"""A round lasts so long, or a lane longer. Then it is seen which have become due: another tenant's, it may be."""
 _FORGET_EVERY_SECONDS = 30.0
 _WAITING_SHARE = 4
 """One part in so many of what may be held waits for the slots of one target, at the most."""
@@ -55,7 +58,7 @@ class Pacer:
         self._looked_at = float("-inf")
         self._forgot_at = float("-inf")
         self._is_busy = False
-        self._turn = 0
+        self._turns = LaneTurns()
         self._counted: frozenset[Key] = frozenset()
         self._stopped = False
 
@@ -136,17 +139,19 @@ class Pacer:
     # The lanes:
 
     async def _serve(self, lanes: list[Lane]) -> None:
-        """Take from each lane what may go now, beginning with another one each time."""
+        """Take from each lane what may go now, as many as there is time for; the next round goes on with the others."""
         soon = self._targets.now() + timedelta(seconds=_LOOK_AHEAD_SECONDS)
         due = [lane for lane in lanes if lane.due_at <= soon]
         self._is_busy = False
         if due:
-            self._turn = (self._turn + 1) % len(due)
+            until = self._context.clock.monotonic() + _ROUND_SECONDS
             waiting = busy_by_target(self._context.held.in_phase(Phase.WAITING))
             busy = busy_by_target(self._context.held.in_phase(Phase.READY, Phase.SENDING))
-            for lane in due[self._turn :] + due[: self._turn]:
+            for lane in self._turns.order(due):
                 room = self._room((lane.tenant_id, lane.name), waiting, busy)
                 await self._serve_lane(lane, room)
+                if self._context.clock.monotonic() >= until:
+                    break
         if crowded := self._targets.crowded:
             due_still = {(lane.tenant_id, lane.name) for lane in due}
             under_way = busy_by_target(self._context.held.in_phase(Phase.READY, Phase.SENDING))
