@@ -75,3 +75,50 @@ def test_whatever_comes_ends_in_an_answer_or_in_a_fault(junk: bytes) -> None:
     fault, has_status, status, *_ = read([b"HTTP/1.1 ", junk])
     assert not (fault and has_status)
     assert has_status == (status != 0)
+
+
+def state_of(reader: AnswerReader) -> tuple[object, ...]:
+    """All that a connection asks of a reader."""
+    return reader.fault, reader.done, reader.clean, reader.status, reader.head, reader.headers()
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS.values(), *(case.said for case in CASES.values())], ids=[*ANSWERS, *CASES])
+def test_an_answer_that_is_known_is_the_same_answer(answer: bytes) -> None:
+    """Heard a second time, and by another reader, it says what it said; and what comes next is read as ever."""
+    reader, other = AnswerReader(), AnswerReader()
+    reader.feed(answer)
+    first = state_of(reader)
+    other.feed(answer)
+    assert state_of(other) == first
+    if reader.clean:
+        for _ in range(2):
+            reader.begin()
+            reader.feed(answer)
+            assert state_of(reader) == first
+        reader.begin()
+        reader.feed(CHUNKED[:30])
+        assert not reader.done
+        reader.feed(CHUNKED[30:])
+        assert (reader.clean, reader.head) == (True, b"hello world")
+
+
+def test_an_answer_that_is_known_is_not_taken_to_pieces_again() -> None:
+    """Where it came whole, short and clean: no parser is needed for it."""
+    answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 4\r\nx-a: 1\r\n\r\nhere"
+    AnswerReader().feed(answer)
+    reader = AnswerReader()
+    reader.release()
+    reader.feed(answer)
+    assert state_of(reader) == (None, True, True, 202, b"here", (("content-length", "4"), ("x-a", "1")))
+
+
+def test_answers_that_are_all_different_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known is bounded, and so is what is known of one."""
+    known: dict[bytes, object] = {}
+    monkeypatch.setattr("countwheel.delivery.answer._known", known)
+    for number in range(5_000):
+        AnswerReader().feed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n%04d" % number)
+        assert len(known) <= 512
+    known.clear()
+    AnswerReader().feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n" + b"x" * 2000)
+    assert not known
