@@ -45,7 +45,7 @@ class Overlapping(Protocol):
 
 def policy_of(run: Overlapping) -> Overlap:
     """Return the policy that a run obeys: its own (a backfill has one), or its job's, or skip."""
-    return Overlap(run.overlap or decode(run.terms).overlap or Overlap.SKIP)
+    return Overlap(run.overlap) if run.overlap is not None else decode(run.terms).overlap or Overlap.SKIP
 
 
 def decide(policy: Overlap, earlier: int, *, is_redriven: bool = False) -> Run | Skip | Wait:

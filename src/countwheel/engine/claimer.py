@@ -111,15 +111,17 @@ class Claimer:
         """Claim a little for each tenant that waits and holds little here."""
         settings, held = self._context.settings, self._context.held
         self._fair_again_at = self._context.clock.monotonic() + _FAIR_EVERY_SECONDS
-        places = (settings.max_held - len(held)) // runs.RUNS_A_TENANT
-        many = reserved(settings.max_held) // 4
-        crowded = {tenant for tenant, count in Counter(each.run.tenant_id for each in held).items() if count >= many}
         async with self._context.database.connection() as connection:
             waiting = await runs.tenants_waiting(
                 connection, look_ahead_seconds=settings.look_ahead_seconds, since=self._floor.since
             )
+        if len(waiting) == 1:  # one tenant alone: nobody to be fair to
+            return
+        places = (settings.max_held - len(held)) // runs.RUNS_A_TENANT
+        many = reserved(settings.max_held) // 4
+        crowded = {tenant for tenant, count in Counter(each.run.tenant_id for each in held).items() if count >= many}
         chosen = self._in_turn([tenant for tenant in waiting if tenant not in crowded])[:places]
-        if not chosen or len(waiting) == 1:  # one tenant alone: nobody to be fair to
+        if not chosen:
             return
         self._last_served = chosen[-1]
         await self._take_in(
@@ -144,7 +146,7 @@ class Claimer:
         async for piece in pieces(taken.to_send):
             for run in piece:
                 due = self._context.database_time.monotonic_of(run.due_at)
-                held = Held(run, taken.claimed_by, due, target_of(run), arms_next=run.run_id in taken.arming)
+                held = Held(run, taken.claimed_by, due, target_of(run), arms_next=run.run_id.int in taken.arming)
                 self._context.held.add(held)
                 self._timer.hold(held)
 

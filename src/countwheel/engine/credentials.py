@@ -36,21 +36,22 @@ class CredentialStore:
         self._sealer = sealer
         self._clock = clock
         self._tokens = tokens
-        self._keys = Kept[UUID, Credentials](self._look_up_keys, clock, seconds=KEEP_SECONDS, most=_MAX_KEPT)
+        # By the number that a tenant's id is: it is asked for each call, and a UUID is hashed in Python.
+        self._keys = Kept[int, Credentials](self._look_up_keys, clock, seconds=KEEP_SECONDS, most=_MAX_KEPT)
         self._values: dict[tuple[UUID, str], tuple[float, str]] = {}
 
     def known(self, run: ClaimedRun, calling: Calling) -> Credentials | None:
         """Return what a run's call needs if nothing is to be looked up for it, or None."""
         if calling is not PLAIN and (calling.authorization is not None or calling.secret_names()):
             return None
-        return self._keys.known(run.tenant_id)
+        return self._keys.known(run.tenant_id.int)
 
     async def of(self, run: ClaimedRun, calling: Calling, now: datetime) -> Credentials:
         """Return what a run's call needs at the database's time `now`; a secret that is not there is not in it.
 
         Raises `LookupError` for a tenant that does not exist.
         """
-        keys = await self._keys.get(run.tenant_id)
+        keys = await self._keys.get(run.tenant_id.int)
         names = calling.secret_names()
         audience = calling.authorization.audience if calling.authorization is not None else None
         if not names and audience is None:
@@ -58,7 +59,8 @@ class CredentialStore:
         token = None if audience is None else self._tokens.token_for(run.tenant_id, run.job_id, audience, now)
         return Credentials(keys.secrets, keys.private_keys, await self._values_of(run.tenant_id, names), token)
 
-    async def _look_up_keys(self, tenant_id: UUID) -> Credentials:
+    async def _look_up_keys(self, tenant: int) -> Credentials:
+        tenant_id = UUID(int=tenant)
         async with self._database.connection() as connection:
             rows = await signing_keys.find(connection, [tenant_id])
         if not rows:

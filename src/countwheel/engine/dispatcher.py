@@ -69,11 +69,9 @@ class Dispatcher:
         self._user_agent = user_agent
         self._judge = Judge(context.clock, context.chance, context.database_time)
         self._preparation = Preparation(context, self._judge, ways.recorder, ways.announcer, ways.credentials)
-        self._ready = Turns(context.settings.concurrency)
+        self._turns = Turns(context.settings.concurrency)
         self._starts_left = _STARTS_A_TURN
-        self._under_way: set[Held] = set()
         self._all_back = asyncio.Event()
-        self._all_back.set()
 
     def submit(self, held: Held) -> None:
         """Take a run whose millisecond has come."""
@@ -81,7 +79,7 @@ class Dispatcher:
             return
         held.phase = Phase.READY
         held.ready_since = self._context.clock.monotonic()
-        self._ready.put(held)
+        self._turns.put(held)
         self._start_what_fits()
 
     def cancel(self, held: Held, reason: str) -> None:
@@ -101,26 +99,29 @@ class Dispatcher:
 
     def share_of(self, key: Key) -> int:
         """Return how many calls of a target may be under way here at once."""
-        return self._ready.share_of(*key)
+        return self._turns.share_of(*key)
 
     def find_crowded(self, seconds: float) -> list[Key]:
         """Return the targets whose slow calls fill their share while more wait; asked last `seconds` ago."""
-        return self._ready.find_crowded(self._context.clock.monotonic(), seconds)
+        return self._turns.find_crowded(self._context.clock.monotonic(), seconds)
 
     def drop_all(self) -> None:
         """Forget everything that is held: the lease is lost, and others have the right to it."""
-        self._ready.clear()
+        self._turns.clear()
         for held in self._context.held:
             self._context.held.drop(held)
             self._abort(held)
 
     async def wait_for_calls(self, seconds: float) -> None:
         """Wait until no call is under way, `seconds` at the most, then abort what is left; it will be tried again."""
+        if self._turns.is_idle:
+            return
+        self._all_back.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._all_back.wait()
         except TimeoutError:
-            for held in list(self._under_way):
+            for held in self._turns:
                 self._abort(held)
             await self._all_back.wait()
 
@@ -129,22 +130,20 @@ class Dispatcher:
         unsent = self._context.held.in_phase(Phase.WAITING, Phase.READY)
         for held in unsent:
             self._context.held.drop(held)
-        self._ready.clear()
+        self._turns.clear()
         return unsent
 
     # Out:
 
     def _start_what_fits(self) -> None:
-        while self._starts_left > 0 and (held := self._ready.take()) is not None:
+        while self._starts_left > 0 and (held := self._turns.take()) is not None:
             if held.phase is not Phase.READY or held.cancelled:
-                self._ready.done(held)
+                self._turns.done(held)
                 continue
             if self._starts_left == _STARTS_A_TURN:
                 asyncio.get_running_loop().call_soon(self._begin_turn)
             self._starts_left -= 1
             held.phase = Phase.SENDING
-            self._under_way.add(held)
-            self._all_back.clear()
             if not self._leaves_at_once(held):
                 self._starts_left -= _TASK_WEIGHT - 1
                 held.task = asyncio.get_running_loop().create_task(self._dispatch(held))
@@ -260,10 +259,9 @@ class Dispatcher:
     def _is_back(self, held: Held) -> None:
         """Free the slot of a call that is not under way any more."""
         held.abort = None
-        self._under_way.discard(held)
-        self._ready.done(held)
+        self._turns.done(held)
         self._start_what_fits()
-        if not self._under_way:
+        if self._turns.is_idle:
             self._all_back.set()
 
     def _abort(self, held: Held) -> bool:

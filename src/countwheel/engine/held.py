@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
+
+from msgspec import Struct
 
 from countwheel.store.runs import ClaimedRun
 
@@ -23,8 +24,7 @@ class Phase(Enum):
     """It has an outcome that is not durable yet."""
 
 
-@dataclass(slots=True, eq=False)
-class Held:
+class Held(Struct, eq=False):
     """One held run. Mutable on purpose: it is the node's own working state, never shared beyond its event loop."""
 
     run: ClaimedRun
@@ -67,7 +67,8 @@ class HeldRuns:
     """The runs that this node holds, by id."""
 
     def __init__(self) -> None:
-        self._by_id: dict[UUID, Held] = {}
+        # By the number that an id is: a UUID is hashed, and compared, in Python.
+        self._by_id: dict[int, Held] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -76,24 +77,25 @@ class HeldRuns:
         return iter(list(self._by_id.values()))
 
     def __contains__(self, run_id: UUID) -> bool:
-        return run_id in self._by_id
+        return run_id.int in self._by_id
 
     def add(self, held: Held) -> None:
         """Take a run in. A newer claim of the same run replaces an older one, whose fence is dead."""
-        older = self._by_id.get(held.run.run_id)
+        key = held.run.run_id.int
+        older = self._by_id.get(key)
         if older is not None:
             older.is_held = False
-        self._by_id[held.run.run_id] = held
+        self._by_id[key] = held
         held.is_held = True
 
     def find(self, run_id: UUID) -> Held | None:
         """Return a held run, or None."""
-        return self._by_id.get(run_id)
+        return self._by_id.get(run_id.int)
 
     def drop(self, held: Held) -> None:
         """Let go of a run, unless a newer claim has replaced it."""
         if held.is_held:
-            del self._by_id[held.run.run_id]
+            del self._by_id[held.run.run_id.int]
             held.is_held = False
 
     def in_phase(self, *phases: Phase) -> list[Held]:

@@ -62,9 +62,10 @@ class Recorder:
     def put(self, held: Held, record: Record) -> None:
         """Take the outcome of a held run, or that it is to wait in its lane. It stays held until that is durable."""
         held.phase = Phase.RECORDING
+        if not self._waiting:
+            self._idle.clear()
+            self._arrived.set()
         self._waiting.append(_Entry(held, record))
-        self._idle.clear()
-        self._arrived.set()
 
     async def run_once(self) -> float:
         """Write down one batch, waiting for something to write. Returns 0: the next batch may be waiting."""
@@ -100,6 +101,9 @@ class Recorder:
             recorded = await self._write_parked(_parked(batch[0]))
         for entry in batch:
             self._context.held.drop(entry.held)
+        if len(recorded) == len(batch):
+            return
+        for entry in batch:
             if entry.record.run_id not in recorded:
                 _log.warning(
                     "record refused: the run was taken over or ended meanwhile",

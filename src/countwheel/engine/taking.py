@@ -36,6 +36,9 @@ _log = structlog.get_logger(__name__)
 _JOB_STATUS = {status.value: status for status in JobStatus}
 _TRIGGERS = {trigger.value: trigger for trigger in Trigger}
 
+_NOT_ASKED = Cancelled()
+"""What is known for a run that arms nothing: planning asks about no other occurrence of its job."""
+
 KeepBack = Callable[[ClaimedRun], SetAsideRun | None]
 """Says how a run waits that is not to be sent now; None where it is."""
 
@@ -51,8 +54,8 @@ class Taken:
     """The incarnation that has the right to them. By the time that the claim is answered the node may be another."""
     is_behind: bool
     """The next occurrence of a job is due already: it is catching up."""
-    arming: frozenset[UUID] = frozenset()
-    """Those whose claim has armed the next occurrence of their job."""
+    arming: frozenset[int] = frozenset()
+    """Those whose claim has armed the next occurrence of their job, by the number that a run's id is."""
 
 
 NOTHING = Taken([], 0, "", is_behind=False)
@@ -92,7 +95,7 @@ async def obey_plans(
         fullest=max(Counter(ids.bucket_of(run.run_id) for run in claimed).values()),
         claimed_by=node_id,
         is_behind=any(map(_is_behind, arming)),
-        arming=frozenset([entry.run.run_id for entry in arming]),
+        arming=frozenset([entry.run.run_id.int for entry in arming]),
     )
 
 
@@ -103,7 +106,8 @@ async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> li
         async for piece in pieces(claimed):
             for run in piece:
                 try:
-                    planned.append(_counted(_Planned(run, _plan(run, cancelled.of(run.job_id)))))
+                    known = cancelled.of(run.job_id) if _is_arming(run) else _NOT_ASKED
+                    planned.append(_counted(_Planned(run, _plan(run, known))))
                 except UnreadError as gap:
                     unread[run.job_id] = gap.instant
         return planned, unread

@@ -77,7 +77,8 @@ class Targets:
         self._database_time = database_time
         self._paces: dict[Key, Pace] = {}
         self._crowded: set[Key] = set()
-        self._windows: dict[Key, Window] = {}
+        self._windows: dict[tuple[int, str], Window] = {}
+        """By the number that a tenant's id is: every answer is counted, and a UUID is hashed in Python."""
         self._found: dict[tuple[Key, type], Finding] = {}
 
     def now(self) -> datetime:
@@ -165,11 +166,14 @@ class Targets:
         sign = sign_of(result)
         if sign is Sign.NOTHING:
             return
-        key, second = (held.run.tenant_id, held.target), int(self._clock.monotonic())
-        window = self._windows.get(key)
+        tenant_id, second = held.run.tenant_id, int(self._clock.monotonic())
+        window = self._windows.get((tenant_id.int, held.target))
         if window is None:
-            window = self._windows[key] = Window()
+            window = self._windows[tenant_id.int, held.target] = Window()
         window.add(second, failed=sign is Sign.FAILED)
+        if sign is Sign.WELL and not held.probe:
+            return
+        key = (tenant_id, held.target)
         if held.probe:
             self._find(Probed(key, sign is Sign.WELL, f"a probe failed: {describe(result)}"))
         elif sign is Sign.FAILED and (why := window.why_open(second)) is not None:

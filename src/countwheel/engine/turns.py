@@ -7,6 +7,7 @@ for those that are well. And whoever has none is given one, as long as there is 
 """
 
 from collections import deque
+from collections.abc import Iterator
 from uuid import UUID
 
 from countwheel.engine.held import Held, Phase
@@ -55,10 +56,20 @@ class Turns:
     def __init__(self, concurrency: int) -> None:
         """`concurrency` is how many calls may be under way at once, over all tenants."""
         self._concurrency = concurrency
-        self._tenants: dict[UUID, _Tenant] = {}
+        self._tenants: dict[int, _Tenant] = {}
+        """By the number that a tenant's id is: it is looked up for each run, and a UUID is hashed in Python."""
         self._waiting: dict[_Tenant, None] = {}
         """Those with a queue, the one whose turn is next first."""
-        self._total = 0
+        self._under_way: dict[Held, _Target] = {}
+
+    def __iter__(self) -> Iterator[Held]:
+        """Iterate over what is under way, whatever becomes of it meanwhile."""
+        return iter(list(self._under_way))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._under_way
 
     def put(self, held: Held) -> None:
         """Let a due run wait for its turn."""
@@ -69,7 +80,7 @@ class Turns:
 
     def take(self) -> Held | None:
         """Return the next run that may start, and count it as under way until `done`; None where none may."""
-        if self._total >= self._concurrency:
+        if len(self._under_way) >= self._concurrency:
             return None
         for tenant in self._waiting:
             left = self._left_to(tenant.under_way)
@@ -80,12 +91,12 @@ class Turns:
 
     def _left_to(self, mine: int) -> int:
         """Return how many more calls of a tenant with so many under way may be, as long as the others keep theirs."""
-        left_by_others = self._concurrency - (self._total - mine)
+        left_by_others = self._concurrency - (len(self._under_way) - mine)
         return max(1, left_by_others - reserved(left_by_others)) - mine
 
     def _has_reserve(self) -> bool:
         """Whether there is one slot more than are kept for tenants that have none."""
-        return self._concurrency - self._total > max(1, reserved(self._concurrency) // 2)
+        return self._concurrency - len(self._under_way) > max(1, reserved(self._concurrency) // 2)
 
     def _take_of(self, target: _Target) -> Held:
         tenant = target.tenant
@@ -99,20 +110,19 @@ class Turns:
             self._waiting[tenant] = None
         target.under_way += 1
         tenant.under_way += 1
-        self._total += 1
+        self._under_way[held] = target
         return held
 
     def done(self, held: Held) -> None:
         """Free the place of a run that `take` gave."""
-        target = self._target(held.run.tenant_id, held.target)
+        target = self._under_way.pop(held)
         target.under_way -= 1
         target.ended += 1
         target.tenant.under_way -= 1
-        self._total -= 1
 
     def share_of(self, tenant_id: UUID, target: str) -> int:
         """Return how many calls of a target may be under way at once, as long as the others have what they have."""
-        known = self._tenants.get(tenant_id)
+        known = self._tenants.get(tenant_id.int)
         of_tenant = 0 if known is None else known.under_way
         mine = 0 if known is None or target not in known.targets else known.targets[target].under_way
         share = (self._left_to(of_tenant) + mine + 1) // 2
@@ -144,9 +154,9 @@ class Turns:
         self._forget()
 
     def _target(self, tenant_id: UUID, name: str) -> _Target:
-        tenant = self._tenants.get(tenant_id)
+        tenant = self._tenants.get(tenant_id.int)
         if tenant is None:
-            tenant = self._tenants[tenant_id] = _Tenant(tenant_id)
+            tenant = self._tenants[tenant_id.int] = _Tenant(tenant_id)
         target = tenant.targets.get(name)
         if target is None:
             target = tenant.targets[name] = _Target(tenant, name)
@@ -164,4 +174,4 @@ class Turns:
             if not tenant.waiting:
                 self._waiting.pop(tenant, None)
             if not tenant.targets:
-                del self._tenants[tenant.tenant_id]
+                del self._tenants[tenant.tenant_id.int]

@@ -82,4 +82,4 @@ _declare(int, 1016, 20, lambda value: _INT8.pack(8, value))  # the statement's c
 _declare(str, 1009, 25, lambda value: _bytes(value.encode()))
 _declare(float, 1022, 701, lambda value: _FLOAT8.pack(8, value))
 _declare(datetime, 1185, 1184, _instant)
-_declare(UUID, 2951, 2950, lambda value: b"\0\0\0\x10" + value.bytes)
+_declare(UUID, 2951, 2950, lambda value: b"\0\0\0\x10" + value.int.to_bytes(16))

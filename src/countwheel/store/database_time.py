@@ -9,7 +9,7 @@ while it asked would otherwise take the time of its question for the time.
 
 from collections import deque
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from countwheel.clock import Clock
 
@@ -71,16 +71,15 @@ class DatabaseTime:
 
         Raises `UnknownDatabaseTimeError` before the first measurement.
         """
-        return self._measured().lower_bound(monotonic)
+        return (self._best or _unmeasured()).lower_bound(monotonic)
 
     def monotonic_of(self, instant: datetime) -> float:
         """Return the monotonic moment at which the database's time is certain to have reached `instant`."""
-        return self._measured().reaches(instant)
+        return (self._best or _unmeasured()).reaches(instant)
 
-    def _measured(self) -> _Sample:
-        if self._best is None:
-            raise UnknownDatabaseTimeError("the database's time has not been measured yet")
-        return self._best
+
+def _unmeasured() -> NoReturn:
+    raise UnknownDatabaseTimeError("the database's time has not been measured yet")
 
 
 def _contradicts(sample: _Sample, best: _Sample) -> bool:
