@@ -173,6 +173,18 @@ def parse_recurring(
 
     Raises `ScheduleError` that names the field, the fault and what would be right (criteria C1 and C2).
     """
+    expression, place, is_own = _read(expression, timezone)
+    if is_own:
+        _check(expression, job_id)
+    return Recurring(expression, place, job_id, terms)
+
+
+@lru_cache(maxsize=4096)
+def _read(expression: str, timezone: str | None) -> tuple[str, str, bool]:
+    """Return an expression without its zone, the zone, and whether each job reads it in its own way.
+
+    What all read alike is checked here: once, and not for each run. Raises `ScheduleError`.
+    """
     if (prefix := _PREFIX.fullmatch(expression)) is not None:
         if timezone is not None:
             raise ScheduleError("timezone", "the expression names its zone already: leave one of them out")
@@ -181,6 +193,13 @@ def parse_recurring(
     if place not in zones():
         field = "timezone" if prefix is None else "schedule_recurring"
         raise ScheduleError(field, f"{place[:64]!r} is not an IANA time zone: give one like Europe/Berlin")
+    is_own = has_hash(expression) and not is_every(expression)
+    if not is_own:
+        _check(expression, NO_JOB)
+    return expression, place, is_own
+
+
+def _check(expression: str, job_id: UUID) -> None:
     try:
         if is_every(expression):
             _parse_every(expression)
@@ -188,7 +207,6 @@ def parse_recurring(
             parse_cron(expression, job_id)
     except (CronError, IntervalError) as error:
         raise ScheduleError("schedule_recurring", str(error)) from error
-    return Recurring(expression, place, job_id, terms)
 
 
 def names_its_zone(expression: str) -> bool:
