@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from countwheel.domain import schedule
 from countwheel.domain.cron import Cron
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.schedule import Recurring, parse_recurring
@@ -358,3 +360,17 @@ def test_c3_what_is_far_is_found_from_near_and_from_far(
         between = start + (following - start) * share
         assert schedule.next_after(between) == following
     assert schedule.next_after(following - timedelta(seconds=1)) == following
+
+
+def test_what_is_remembered_of_an_expression_is_what_all_jobs_read_alike() -> None:
+    """Asked again it says the same; `H` stays each job's own; what is refused is refused again, and is not kept."""
+    kept, new_year = schedule._read, datetime(2026, 1, 1, tzinfo=UTC)
+    for _ in range(2):
+        assert parse_recurring("CRON_TZ=Asia/Tokyo 0 9 * * *", None).timezone == "Asia/Tokyo"
+        firsts = {parse_recurring("H H * * *", None, UUID(int=job)).next_after(new_year) for job in range(50)}
+        assert len(firsts) > 40
+        before = kept.cache_info().currsize
+        for expression, zone in (("H " * 200, None), ("0 0 31 2 *", None), ("* * * * *", "Nowhere/At_All")):
+            with pytest.raises(ScheduleError):
+                parse_recurring(expression, zone)
+        assert kept.cache_info().currsize == before

@@ -16,7 +16,15 @@ from typing import Protocol
 from uuid import UUID
 
 from countwheel.domain import ids
-from countwheel.domain.cron import CRON_PATTERN, NO_JOB, Cron, CronError, has_hash, parse_cron
+from countwheel.domain.cron import (
+    CRON_PATTERN,
+    MAX_EXPRESSION_CHARACTERS,
+    NO_JOB,
+    Cron,
+    CronError,
+    has_hash,
+    parse_cron,
+)
 from countwheel.domain.errors import ScheduleError
 from countwheel.domain.exclusion import OnExcluded, RolledCron
 from countwheel.domain.interval import EVERY_PATTERN, IntervalError, is_every, parse_every
@@ -194,7 +202,7 @@ def _read(expression: str, timezone: str | None) -> tuple[str, str, bool]:
         field = "timezone" if prefix is None else "schedule_recurring"
         raise ScheduleError(field, f"{place[:64]!r} is not an IANA time zone: give one like Europe/Berlin")
     is_own = has_hash(expression) and not is_every(expression)
-    if not is_own:
+    if not is_own or len(expression) > MAX_EXPRESSION_CHARACTERS:  # what is too long is for all, and not remembered
         _check(expression, NO_JOB)
     return expression, place, is_own
 
