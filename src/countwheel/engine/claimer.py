@@ -19,7 +19,7 @@ from countwheel.engine.pieces import pieces
 from countwheel.engine.taking import Taken, obey_plans
 from countwheel.engine.targets import target_of
 from countwheel.engine.timer import Timer
-from countwheel.engine.turns import reserved
+from countwheel.engine.turns import beginning_after, reserved
 from countwheel.store import runs
 from countwheel.store.database import Connection
 from countwheel.store.runs import ClaimedRun, ClaimSize
@@ -120,18 +120,13 @@ class Claimer:
         places = (settings.max_held - len(held)) // runs.RUNS_A_TENANT
         many = reserved(settings.max_held) // 4
         crowded = {tenant for tenant, count in Counter(each.run.tenant_id for each in held).items() if count >= many}
-        chosen = self._in_turn([tenant for tenant in waiting if tenant not in crowded])[:places]
+        chosen = beginning_after(self._last_served, [each for each in waiting if each not in crowded])[:places]
         if not chosen:
             return
         self._last_served = chosen[-1]
         await self._take_in(
             await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen, since=self._floor.since))
         )
-
-    def _in_turn(self, tenants: list[UUID]) -> list[UUID]:
-        """Return tenants beginning after the one that was served last, so that a crowd of them is served in turns."""
-        last = self._last_served
-        return sorted(tenants, key=lambda tenant: (last is not None and tenant <= last, tenant))
 
     async def _claim(self, take: _Take) -> Taken:
         """Claim and obey the plans in one transaction."""

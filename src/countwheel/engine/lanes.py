@@ -5,13 +5,10 @@ tenant's, not for all.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import TypeVar
 from uuid import UUID
 
+from countwheel.engine.turns import beginning_after
 from countwheel.store.targets import Lane
-
-_Place = TypeVar("_Place", UUID, str)
 
 
 class LaneTurns:
@@ -23,14 +20,13 @@ class LaneTurns:
 
     def order(self, lanes: Iterable[Lane]) -> Iterator[Lane]:
         """Yield lanes in the order in which they are to be served; each that is taken counts as served."""
-        of_tenant = {
-            tenant_id: {lane.name: lane for lane in group}
-            for tenant_id, group in groupby(sorted(lanes, key=_place), key=lambda lane: lane.tenant_id)
-        }
+        of_tenant: dict[UUID, dict[str, Lane]] = {}
+        for lane in lanes:
+            of_tenant.setdefault(lane.tenant_id, {})[lane.name] = lane
         self._last_lane = {tenant: name for tenant, name in self._last_lane.items() if tenant in of_tenant}
         queues = {
-            tenant_id: _after(self._last_lane.get(tenant_id), of_tenant[tenant_id])
-            for tenant_id in _after(self._last_tenant, of_tenant)
+            tenant_id: iter(beginning_after(self._last_lane.get(tenant_id), of_tenant[tenant_id]))
+            for tenant_id in beginning_after(self._last_tenant, of_tenant)
         }
         while queues:
             for tenant_id, names in list(queues.items()):
@@ -40,14 +36,3 @@ class LaneTurns:
                     continue
                 self._last_tenant, self._last_lane[tenant_id] = tenant_id, name
                 yield of_tenant[tenant_id][name]
-
-
-def _place(lane: Lane) -> tuple[UUID, str]:
-    return lane.tenant_id, lane.name
-
-
-def _after(last: _Place | None, places: Iterable[_Place]) -> Iterator[_Place]:
-    """Yield places (in order) beginning with the first one after `last`, and come round to it at the end."""
-    ordered = list(places)
-    later = [place for place in ordered if last is None or place > last]
-    return iter(later + ordered[: len(ordered) - len(later)])

@@ -69,7 +69,7 @@ class Pacer:
             pass
 
     async def run_once(self) -> float:
-        """Look at the targets, if it is time, and serve each lane once. Returns seconds to wait."""
+        """Look at the targets, if it is time, and serve the lanes for a while. Returns seconds to wait."""
         settings, clock = self._context.settings, self._context.clock
         if self._stopped or not self._context.node.has_lease():
             return settings.poll_every_seconds

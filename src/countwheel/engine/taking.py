@@ -36,9 +36,6 @@ _log = structlog.get_logger(__name__)
 _JOB_STATUS = {status.value: status for status in JobStatus}
 _TRIGGERS = {trigger.value: trigger for trigger in Trigger}
 
-_NOT_ASKED = Cancelled()
-"""What is known for a run that arms nothing: planning asks about no other occurrence of its job."""
-
 KeepBack = Callable[[ClaimedRun], SetAsideRun | None]
 """Says how a run waits that is not to be sent now; None where it is."""
 
@@ -106,8 +103,7 @@ async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> li
         async for piece in pieces(claimed):
             for run in piece:
                 try:
-                    known = cancelled.of(run.job_id) if _is_arming(run) else _NOT_ASKED
-                    planned.append(_counted(_Planned(run, _plan(run, known))))
+                    planned.append(_counted(_Planned(run, _plan(run, cancelled.of(run.job_id)))))
                 except UnreadError as gap:
                     unread[run.job_id] = gap.instant
         return planned, unread

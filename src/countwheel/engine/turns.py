@@ -7,10 +7,13 @@ for those that are well. And whoever has none is given one, as long as there is 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 from uuid import UUID
 
 from countwheel.engine.held import Held, Phase
+
+_Place = TypeVar("_Place", UUID, str)
 
 RESERVED_SHARE = 8
 """One part in so many is kept free of any single tenant: of the calls at once, and of the runs held at once."""
@@ -22,6 +25,11 @@ _SLOW_SECONDS = 0.5
 def reserved(total: int) -> int:
     """Return how much of a total no single tenant may take."""
     return total // RESERVED_SHARE
+
+
+def beginning_after(last: _Place | None, places: Iterable[_Place]) -> list[_Place]:
+    """Return places in order, beginning with the first one after `last`: whoever was served last comes last."""
+    return sorted(places, key=lambda place: (last is not None and place <= last, place))
 
 
 class _Target:

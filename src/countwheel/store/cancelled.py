@@ -19,6 +19,8 @@ _Planning = Awaitable[tuple[_Planned, dict[UUID, datetime]]]
 _FIRST_READ = 16
 """So many of a job are read at first. A claim arms hundreds of jobs, and hardly any has two in a row cancelled."""
 
+_NOTHING_READ = Cancelled()
+
 
 class CancelledOccurrences:
     """What is cancelled of some jobs. Each read goes twice as far as the one before: a long row takes few."""
@@ -32,10 +34,7 @@ class CancelledOccurrences:
 
     def of(self, job_id: UUID) -> Cancelled:
         """Return what is known of a job."""
-        known = self._of_job.get(job_id.int)
-        if known is None:
-            known = self._of_job[job_id.int] = Cancelled()
-        return known
+        return self._of_job.get(job_id.int, _NOTHING_READ)
 
     async def read(self, since: Mapping[UUID, datetime]) -> None:
         """Read on in each of these jobs, from an instant."""
@@ -47,7 +46,7 @@ class CancelledOccurrences:
         for job_id, begin in since.items():
             instants = found.get(job_id.int, [])
             until = instants[-1] if len(instants) == self._size else None
-            self.of(job_id).learn(begin, until, instants)
+            self._of_job.setdefault(job_id.int, Cancelled()).learn(begin, until, instants)
         self._size *= 2
 
 
