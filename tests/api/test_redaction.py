@@ -25,6 +25,7 @@ from countwheel.api.redaction import HIDDEN, redacted
         ),
         ({"job_url": "https://h/p?token=x#f"}, {"job_url": f"https://h/p?{HIDDEN}"}),
         ({"job_url": "HTTPS://h/p"}, {"job_url": "https://h/p"}),
+        ({"callback": {"cancel_url": "HTTP://h/p?token=x"}}, {"callback": {"cancel_url": f"http://h/p?{HIDDEN}"}}),
         ({"on_failure": "http://[broken"}, {"on_failure": HIDDEN}),
         ("text", "text"),
         (None, None),

@@ -65,7 +65,7 @@ def test_a7_a_deny_takes_and_an_allow_gives(documents: list[dict[str, Any]], ask
 @given(SEVERAL, st.text(), st.text())
 def test_a7_whatever_is_asked_has_an_answer(documents: list[dict[str, Any]], action: str, resource: str) -> None:
     """A7: texts that no policy has heard of are no error, and an Allow names its statement."""
-    decision = decide(read(*documents), replace(question(), action=action, resource=resource))
+    decision = decide(read(*documents), Question(action, resource, question().context))
     assert decision.allowed == (decision.by is not None and decision.by.effect is Effect.ALLOW)
     assert decision.reason
 

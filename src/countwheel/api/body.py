@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import msgspec
 from starlette.requests import Request
 
-from countwheel.api.notes import noted
+from countwheel.api.notes import note, noted
 from countwheel.api.problems import Problem, invalid_body
 from countwheel.domain.errors import Fault
 
@@ -54,8 +54,8 @@ async def read_optional_json(request: Request, limit_bytes: int) -> object:
 
 async def keep_body(request: Request, limit_bytes: int) -> bytes:
     """Read the body before whoever else will, and keep it for them: a signature is over all of it."""
-    request.state.body = await read_bytes(request, limit_bytes)
-    body: bytes = request.state.body
+    body = await read_bytes(request, limit_bytes)
+    note(request, "body", body)
     return body
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from countwheel.api.group_commit import GroupCommit
 from countwheel.store import idempotency, jobs
@@ -18,8 +19,7 @@ class Met:
     stored: StoredAnswer | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Create:
+class _Create(NamedTuple):
     job: NewJob
     entry: Entry | None
 

@@ -8,8 +8,9 @@ two workers a batch is of 15 instead of 7, and a create costs a fifth less on bo
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
+
+from msgspec import Struct
 
 from countwheel.store.database import Connection, Database, RefusedRowError
 
@@ -24,8 +25,7 @@ _WRITERS = 2
 _LONG_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting(Generic[_Row, _Result]):
+class _Waiting(Struct, Generic[_Row, _Result], frozen=True):
     row: _Row
     result: asyncio.Future[_Result]
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -94,7 +94,7 @@ async def simulate_policies(api: ApiParts, request: Request, principal: Principa
     Parameters(request)
     body = api.contract.checked("PolicySimulation", await read_json(request, api.settings.max_body_bytes))
     holder = str(body.get("holder", ""))
-    held = policies_of_scopes(body.get("scopes", ()))
+    held = policies_of_scopes(frozenset(body.get("scopes", ())))
     if holder:
         held += await _held_by(api, principal, holder, body)
     held += tuple(
@@ -114,7 +114,7 @@ async def _held_by(api: ApiParts, principal: Principal, holder: str, body: Mappi
         if not holder.startswith(_CLIENT) or "scopes" in body:
             return attached
         (client,) = await clients.read(connection, principal.tenant_id, client_id=holder.removeprefix(_CLIENT))
-    return policies_of_scopes(client.scopes) + attached
+    return policies_of_scopes(frozenset(client.scopes)) + attached
 
 
 def _context(principal: Principal, holder: str, said: Mapping[str, Any]) -> Context:

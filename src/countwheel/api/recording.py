@@ -6,14 +6,13 @@ another change and its answer the change may stand alone, as its client was told
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from countwheel.api.notes import noted
+from countwheel.api.notes import note, noted
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem
 from countwheel.api.redaction import redacted
@@ -30,8 +29,7 @@ _FORBIDDEN = 403
 _ENTROPY_BYTES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Doing:
+class Doing(msgspec.Struct, frozen=True):
     """Who does what to which resource."""
 
     principal: Principal
@@ -48,7 +46,7 @@ async def recorded(
     api: ApiParts, request: Request, doing: Doing, answer: Callable[[], Awaitable[Response]]
 ) -> Response:
     """Return the answer when what it says is on record. Raises what `answer` raises."""
-    request.state.doing = doing
+    note(request, "doing", doing)
     try:
         response = await answer()
     except Problem as problem:
@@ -62,7 +60,7 @@ async def recorded(
 
 def note_asked(request: Request, body: object) -> None:
     """Keep what was asked for, where the answer does not tell: a filter, of what was done to many."""
-    request.state.asked = body
+    note(request, "asked", body)
 
 
 async def note_before(
@@ -76,7 +74,7 @@ async def note_before(
         shown = await show(api, request, principal)
     except Problem:
         return
-    request.state.before = bytes(shown.body)
+    note(request, "before", bytes(shown.body))
 
 
 def entry_of_change(request: Request, entry_id: UUID, status: int, view: object) -> Entry:
@@ -84,12 +82,12 @@ def entry_of_change(request: Request, entry_id: UUID, status: int, view: object)
 
     `view` is what is answered. Of a change that took place `note_recorded` is to be told.
     """
-    return _entry(request, request.state.doing, entry_id, status, before=None, after=_text(view))
+    return _entry(request, noted(request, "doing"), entry_id, status, before=None, after=_text(view))
 
 
 def note_recorded(request: Request) -> None:
     """Take note that what a request has changed is on record."""
-    request.state.is_recorded = True
+    note(request, "is_recorded", value=True)
 
 
 async def _record(api: ApiParts, request: Request, doing: Doing, status: int, after: bytes | None) -> None:
@@ -113,7 +111,7 @@ def _entry(
         action=doing.action,
         resource=doing.resource,
         status=status,
-        request_id=UUID(request.state.request_id),
+        request_id=UUID(noted(request, "request_id")),
         before=before,
         after=after,
     )

@@ -11,28 +11,40 @@ _SECRET_MEMBERS = frozenset({"secret", "client_secret", "secret_access_key", "ac
 _OPAQUE_MEMBERS = frozenset({"job_payload", "result", "progress", "response_head"})
 """Whatever clients put there, and targets answer: nobody knows whether a password is among it."""
 
+_SCHEME_CHARACTERS = len("https://")
+
 _HEADERS = frozenset({"headers", "response_headers"})
 
 
 def redacted(document: object) -> object:
     """Return a copy without secrets, payloads, values of headers, and queries of URLs: those may hold tokens."""
     if isinstance(document, dict):
-        return {name: _member(str(name), value) for name, value in document.items()}
+        return _redacted_members(document)
     if isinstance(document, list):
         return [redacted(entry) for entry in document]
     return document
 
 
-def _member(name: str, value: object) -> object:
-    if name in _OPAQUE_MEMBERS:
-        return HIDDEN
-    if isinstance(value, str):
-        if name in _SECRET_MEMBERS:
-            return HIDDEN
-        return _without_query(value) if value[:8].lower().startswith(("http://", "https://")) else value
-    if name in _HEADERS and isinstance(value, dict):
-        return {header: redacted(said) if isinstance(said, dict) else HIDDEN for header, said in value.items()}
-    return redacted(value) if isinstance(value, dict | list) else value
+def _redacted_members(members: dict[str, object]) -> dict[str, object]:
+    # In one function: a create has eighteen members, and a call for each was 6 us of it.
+    shown: dict[str, object] = {}
+    for name, value in members.items():
+        if name in _OPAQUE_MEMBERS:
+            shown[name] = HIDDEN
+        elif isinstance(value, str):
+            if name in _SECRET_MEMBERS:
+                shown[name] = HIDDEN
+            else:
+                shown[name] = _without_query(value) if "://" in value[:_SCHEME_CHARACTERS] else value
+        elif isinstance(value, dict):
+            shown[name] = _redacted_headers(value) if name in _HEADERS else _redacted_members(value)
+        else:
+            shown[name] = redacted(value)
+    return shown
+
+
+def _redacted_headers(headers: dict[str, object]) -> dict[str, object]:
+    return {name: redacted(said) if isinstance(said, dict) else HIDDEN for name, said in headers.items()}
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from countwheel.api.headers import complete
+from countwheel.api.notes import note
 from countwheel.api.parameters import canonical
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_body, of_status
@@ -155,7 +156,8 @@ def routes(api: ApiParts, table: Mapping[str, Mapping[str, Operation]]) -> list[
 
 async def answered(api: ApiParts, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     """Return the answer, or the problem document of whatever was raised. The request id is in both."""
-    request_id = request.state.request_id = new_request_id(api)
+    request_id = new_request_id(api)
+    note(request, "request_id", request_id)
     try:
         response = await answer(request)
     except Problem as problem:

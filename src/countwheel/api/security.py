@@ -10,6 +10,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from countwheel.api.body import keep_body
+from countwheel.api.notes import note
 from countwheel.api.parameters import Parameters, path_uuid
 from countwheel.api.parts import ApiParts
 from countwheel.api.problems import Problem, invalid_parameter
@@ -126,7 +127,7 @@ async def _of_signature(api: ApiParts, request: Request) -> Principal:
         raise AssertionError("a signature without a key was taken for good")
     await api.rights.note_use(claim.access_key_id)
     _refuse_the_suspended(found.grant)
-    request.state.signature = claim.signature
+    note(request, "signature", claim.signature)
     name = f"principals/{found.grant.principal_id}"
     context = _context(api, request, name)
     return Principal(found.grant.tenant_id, name, found.grant.policies, context, claim.access_key_id)

@@ -28,7 +28,7 @@ def new_job(job: NewJob, warnings: Sequence[str]) -> dict[str, Any]:
         job,
         state="ACTIVE",
         payload=msgspec.Raw(job.job_payload.encode()),  # it was read a moment ago: it goes out as it is
-        labels=json.loads(job.labels),
+        labels=msgspec.json.decode(job.labels),
         updated_at=job.created_at,
         deleted_at=None,
         next_run=_next_run(job, job.run_id, job.scheduled_for, RunStatus.SCHEDULED),

@@ -11,6 +11,8 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
+from msgspec import Struct
+
 from countwheel.auth.elements import Reading, one_of
 from countwheel.auth.globs import check_glob, compile_globs
 from countwheel.delivery.networks import Network, unmapped
@@ -23,8 +25,7 @@ MAX_TEXT_CHARACTERS = 512
 _CIDR = re.compile(r"[0-9A-Fa-f:.]+(?:/(?:0|[1-9][0-9]{0,2}))?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What is known of a request. `now` is aware; `source_ip` is the client's, or None where nobody can tell."""
 
     now: datetime

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import attrgetter
 
+from msgspec import Struct
+
 from countwheel.auth.conditions import Condition, Context
 from countwheel.auth.globs import Matcher, compile_globs
 
@@ -20,8 +22,7 @@ class Effect(StrEnum):
     DENY = "Deny"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """May this be done: an action (`runs:Cancel`) on a resource (`jobs/{id}/run/{id}`; `jobs/*` of a collection)?"""
 
     action: str
@@ -68,8 +69,7 @@ class Policy:
     statements: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(Struct, frozen=True):
     """The statement that decided: `index` counts from 0, like a pointer into the document."""
 
     policy: str
@@ -84,8 +84,7 @@ class Matched:
         return f"policy {self.policy}, statement {self.index + 1}" + (f" ({self.sid})" if self.sid else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """Whether something may be done, and by which statement; by none where nothing allows it."""
 
     allowed: bool

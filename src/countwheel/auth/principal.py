@@ -1,8 +1,9 @@
 """Who calls, and the scopes that are shorthand for what may be done."""
 
 import re
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from countwheel.auth.conditions import Context
 from countwheel.auth.policy import Decision, Policy, Question, decide
@@ -19,8 +20,7 @@ ALL_SCOPES = frozenset({JOBS_READ, JOBS_WRITE, RUNS_READ, RUNS_WRITE, ADMIN})
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Who calls: `name` is `clients/{id}`, `principals/{id}` or `issuers/{issuer}#{subject}`.
 
     What it may do is what `policies` allow and none of them denies (criterion A7). A scope is one of them; `admin`

@@ -110,7 +110,8 @@ class Rights:
             await access_keys.use(connection, access_key_id)
 
 
-def policies_of_scopes(scopes: Iterable[str]) -> tuple[Policy, ...]:
+@lru_cache(maxsize=1024)
+def policies_of_scopes(scopes: frozenset[str]) -> tuple[Policy, ...]:
     """Return the built-in policies that scopes are shorthand for; unknown scopes stand for nothing."""
     return tuple(_SCOPES[scope] for scope in sorted(scopes) if scope in _SCOPES)
 

@@ -14,8 +14,7 @@ from countwheel.store.database import Connection
 from countwheel.store.queries import query
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What somebody did, or was refused. `before` and `after` are JSON, without what is secret."""
 
     entry_id: UUID

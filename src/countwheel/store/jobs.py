@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 from psycopg.rows import args_row
 
 from countwheel.domain import ids
@@ -174,7 +175,7 @@ def columns_of_definition(definition: Definition) -> dict[str, Any]:
     """Return the columns of `jobs` that a definition fills, by name."""
     columns = definition._asdict()
     del columns["first_occurrence"], columns["first_due_at"]  # a run's
-    return columns | {"labels": json.dumps(definition.labels)}
+    return columns | {"labels": msgspec.json.encode(definition.labels).decode()}
 
 
 def prepare(definition: Definition, tenant_id: UUID, created_at: datetime) -> NewJob:
