@@ -360,6 +360,8 @@ def ledger(cluster: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
                 f"CREATE TABLE run_history_ago{ago} PARTITION OF run_history "
                 f"FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')"
             )
+        # As autovacuum leaves it. Of what is committed but not flushed yet no page is told to be visible to all.
+        connection.execute("SET synchronous_commit = on")
         connection.execute(LEDGER)
         connection.execute("VACUUM ANALYZE run_history, jobs")
         yield connection

@@ -58,7 +58,8 @@ ORDER BY found.finished_at, found.run_id LIMIT %(limit)s;
 
 -- name: group_failures
 -- The failures of a span of time by what they look like, most of them first. The latest {{most}} are read, so that an outage of a
--- day costs no more than that; the narrow rows are gathered first, and one error of each group is read at the end.
+-- day costs no more than that; the narrow rows are gathered first, and one error of each group is read at the end. They are hashed
+-- into groups, and only within each is anything sorted: all of them sorted by fingerprint take half as long again.
 WITH seen AS MATERIALIZED (
     SELECT h.fingerprint, h.job_id, h.run_id, h.finished_at, h.target, h.error_class, h.resolution
     FROM run_history h
@@ -70,20 +71,28 @@ WITH seen AS MATERIALIZED (
 ),
 grouped AS (
     SELECT fingerprint, min(target) AS target, min(error_class) AS error_class, count(*) AS count,
-        min(finished_at) AS first_at, max(finished_at) AS last_at, count(DISTINCT job_id) AS jobs,
+        min(finished_at) AS first_at, max(finished_at) AS last_at,
         count(*) FILTER (WHERE resolution = 'RETRIED') AS redriven,
         count(*) FILTER (WHERE resolution IN ('SUCCEEDED', 'FAILED')) AS resolved,
-        (array_agg(job_id::text || '/' || run_id::text ORDER BY finished_at DESC))[1:3] AS samples
+        array_agg(job_id) AS job_ids, array_agg(run_id) AS run_ids, array_agg(finished_at) AS ends
     FROM seen GROUP BY fingerprint
 )
-SELECT g.fingerprint, g.target, g.error_class, sample.error, g.count, g.first_at, g.last_at, g.jobs, g.redriven,
-    g.resolved, g.samples, count(*) OVER () AS groups, sum(g.count) OVER ()::bigint AS failures,
-    min(g.first_at) OVER () AS since
+SELECT g.fingerprint, g.target, g.error_class,
+    (
+        SELECT h.error FROM run_history h
+        WHERE h.tenant_id = %(tenant_id)s AND h.fingerprint = g.fingerprint AND h.deleted_at IS NULL
+            AND h.finished_at = g.last_at
+        LIMIT 1
+    ) AS error,
+    g.count, g.first_at, g.last_at,
+    (SELECT count(DISTINCT job_id) FROM unnest(g.job_ids) AS job_id) AS jobs,
+    g.redriven, g.resolved,
+    ARRAY(
+        SELECT job_id || '/' || run_id FROM unnest(g.job_ids, g.run_ids, g.ends) AS s (job_id, run_id, ended_at)
+        ORDER BY ended_at DESC LIMIT 3
+    ) AS samples,
+    count(*) OVER () AS groups, sum(g.count) OVER ()::bigint AS failures, min(g.first_at) OVER () AS since
 FROM grouped g
-CROSS JOIN LATERAL (
-    SELECT h.error FROM run_history h
-    WHERE h.tenant_id = %(tenant_id)s AND h.fingerprint = g.fingerprint AND h.finished_at = g.last_at LIMIT 1
-) AS sample
 ORDER BY g.count DESC, g.last_at DESC, g.fingerprint
 LIMIT %(limit)s;
 
