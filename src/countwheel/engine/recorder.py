@@ -160,7 +160,8 @@ def _cancellation(entry: _Entry) -> list[Errand]:
 
 def _is_awaited(entry: _Entry) -> bool:
     """Whether another run of the job may wait for this one to end."""
-    return isinstance(entry.record, FinishedRun) and policy_of(entry.held.run) not in {Overlap.SKIP, Overlap.ALLOW}
+    # No set: what is hashed of an enumeration is hashed in Python, three times a run.
+    return isinstance(entry.record, FinishedRun) and policy_of(entry.held.run) not in (Overlap.SKIP, Overlap.ALLOW)
 
 
 def _untold(run: EndingRun, record: FinishedRun) -> FinishedRun:

@@ -42,7 +42,9 @@ class BinaryArray:
         write = type(self).write
         head = _HEAD.pack(1, 1, self.element_oid, len(values), 1)
         # Two thirds of the columns of a batch of ends hold one value, or none.
-        varying = values if values.count(values[0]) < len(values) else values[:1]
+        # (The ends are looked at first: to count is a call a row where the values are UUIDs.)
+        is_one = values[0] == values[-1] and values.count(values[0]) == len(values)
+        varying = values[:1] if is_one else values
         written = b"".join([_NULL if value is None else write(value) for value in varying])
         self.data = head + written * (len(values) // len(varying))
 
