@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,7 +13,7 @@ from msgspec.structs import replace as replaced
 
 from countwheel.domain.exclusion import Exclude, Exclusion, OnExcluded
 from countwheel.domain.job import JobStatus
-from countwheel.domain.planning import Candidate, Ending, Plan, next_occurrence, plan
+from countwheel.domain.planning import AS_IT_IS, Candidate, Ending, Plan, is_sent_as_it_is, next_occurrence, plan
 from countwheel.domain.policy import (
     CATCHUP_WINDOW,
     DROPPED_COUNT_LIMIT,
@@ -22,7 +24,7 @@ from countwheel.domain.policy import (
 )  # fmt: skip
 from countwheel.domain.run import RunStatus, Trigger
 from countwheel.domain.schedule import parse_recurring
-from countwheel.domain.terms import Terms
+from countwheel.domain.terms import Terms, decode
 from countwheel.domain.window import parse_window
 
 HOURLY = parse_recurring("0 * * * *", None)
@@ -50,6 +52,47 @@ def test_an_occurrence_in_time_runs_and_names_the_next() -> None:
     """Claimed a little ahead: it runs, and the following one is armed."""
     planned = plan(candidate(), now=NOON - timedelta(milliseconds=400))
     assert (planned.ending, planned.following) == (None, NOON + HOUR)
+
+
+@given(
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "trigger": st.sampled_from(Trigger),
+            "job_state": st.sampled_from(JobStatus),
+            "fence": st.integers(1, 3),
+            "cancel_reason": st.just("by request"),
+            "lost_attempts": st.sampled_from([1, LOST_ATTEMPTS_LIMIT]),
+            "tenant_is_suspended": st.just(value=True),
+            "terms": st.just('{"catchup_window_seconds":1}'),
+            "schedule_recurring": st.just("0 * * * *"),
+            "due_at": st.sampled_from([NOON + HOUR, NOON - HOUR, NOON - timedelta(days=2)]),
+        },
+    )
+)
+def test_what_is_sent_as_it_is_would_be_planned_so(changes: dict[str, Any]) -> None:
+    """The short way to a plan never finds another one than the long way; and nothing but what is usual goes it."""
+    usual = {
+        "trigger": Trigger.SCHEDULE, "job_state": JobStatus.ACTIVE, "fence": 1, "cancel_reason": None,
+        "lost_attempts": 0, "tenant_is_suspended": False, "terms": None, "schedule_recurring": None, "due_at": NOON,
+    }  # fmt: skip
+    run = SimpleNamespace(**usual | changes)
+    is_recurring = run.schedule_recurring is not None and run.trigger is Trigger.SCHEDULE
+    asked = candidate(
+        scheduled_for=min(run.due_at, NOON),
+        due_at=run.due_at,
+        first_claim=run.fence == 1,
+        job_status=run.job_state,
+        cancel_reason=run.cancel_reason,
+        lost_attempts=run.lost_attempts,
+        schedule=HOURLY if is_recurring else None,
+        terms=decode(run.terms),
+        trigger=run.trigger,
+        tenant_is_suspended=run.tenant_is_suspended,
+    )
+    as_it_is = is_sent_as_it_is(run, NOON)
+    assert as_it_is == (run.__dict__ | {"due_at": NOON} == usual and run.due_at >= NOON)
+    assert not as_it_is or plan(asked, now=NOON) == AS_IT_IS
 
 
 def walk_chain(terms: Terms, first: datetime, now: datetime, schedule=HOURLY) -> tuple[list[datetime], list[Ending]]:

@@ -76,7 +76,7 @@ def _content(message_id: str, unix_seconds: int, body: bytes) -> bytes:
 
 
 def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 @lru_cache(maxsize=1024)

@@ -35,4 +35,4 @@ class Way:
 
 def milliseconds(began: float, ended: float) -> float:
     """Return the time between two moments, never below zero."""
-    return max(0.0, (ended - began) * 1000)
+    return (ended - began) * 1000 if ended > began else 0.0

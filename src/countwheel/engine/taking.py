@@ -89,7 +89,7 @@ async def obey_plans(
         to_send = [run for run in to_send if run.run_id not in waiting]
     return Taken(
         to_send,
-        fullest=max(Counter(ids.bucket_of(run.run_id) for run in claimed).values()),
+        fullest=max(Counter([ids.bucket_of(run.run_id) for run in claimed]).values()),
         claimed_by=node_id,
         is_behind=any(map(_is_behind, arming)),
         arming=frozenset([entry.run.run_id.int for entry in arming]),
@@ -113,6 +113,8 @@ async def _plan_all(connection: Connection, claimed: Sequence[ClaimedRun]) -> li
 
 
 def _plan(run: ClaimedRun, cancelled: Cancelled) -> planning.Plan:
+    if planning.is_sent_as_it_is(run, run.claimed_at):
+        return planning.AS_IT_IS
     try:
         candidate = planning.Candidate(
             scheduled_for=run.scheduled_for,
