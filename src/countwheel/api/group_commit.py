@@ -18,7 +18,7 @@ _Row = TypeVar("_Row")
 _Result = TypeVar("_Result")
 
 _MAX_BATCH = 256
-_GATHER_SECONDS = 0.001
+_GATHER_SECONDS = 0.002
 """How long a batch waits for others to come at the most."""
 _WRITERS = 2
 """Statements under way at once: the second one where the first takes long. Two small batches cost more than one."""

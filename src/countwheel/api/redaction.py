@@ -26,7 +26,7 @@ def redacted(document: object) -> object:
 
 
 def _redacted_members(members: dict[str, object]) -> dict[str, object]:
-    # In one function: a create has eighteen members, and a call for each was 6 us of it.
+    # In one function: with a call for each of the eighteen members of a job it took 3.1 us instead of 1.7.
     shown: dict[str, object] = {}
     for name, value in members.items():
         if name in _OPAQUE_MEMBERS:
