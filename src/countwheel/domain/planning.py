@@ -101,7 +101,7 @@ class JustClaimed(Scheduled, Protocol):
 def is_sent_as_it_is(run: JustClaimed, now: datetime) -> bool:
     """Whether a one-off job's run is claimed in time, for the first time, and nothing is known against it.
 
-    Then its plan is `AS_IT_IS`: `plan` would find the same, in four times the time (1.1 us of the 37 of a run).
+    Then its plan is `AS_IT_IS`. `plan` would find the same in three times the time: 0.6 us, and 1.1 in a node at work.
     """
     return (
         run.schedule_recurring is None
