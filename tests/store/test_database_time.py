@@ -36,6 +36,17 @@ def test_it_is_never_ahead_of_the_truth(trips: list[tuple[float, float, float]],
     assert truth(time.monotonic_of(due)) >= due - MICROSECOND * 5
 
 
+@given(st.lists(st.floats(0.000_05, 0.02), min_size=1, max_size=20), st.floats(0, 2.5))
+def test_between_two_measurements_it_lags_by_the_last_way_back(ways_back: list[float], later: float) -> None:
+    """Measured every two seconds, and asked for times up to half a second ahead: however good an old sample was."""
+    time = DatabaseTime()
+    for number, back in enumerate(ways_back):
+        asked_at = number * 2.0
+        time.observe(asked_at=asked_at, database_time=truth(asked_at), answered_at=asked_at + back)
+        lag = truth(asked_at + back + later) - time.at(asked_at + back + later)
+        assert lag <= timedelta(seconds=back) + MICROSECOND * 5
+
+
 def test_a_clock_that_is_set_back_is_believed() -> None:
     """A sample that cannot be true beside those before it replaces them: nothing is called early by the new time."""
     time = DatabaseTime()

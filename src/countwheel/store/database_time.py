@@ -4,7 +4,8 @@ Database time decides what is due. A sample is a monotonic reading before and af
 database's clock: at the later reading the database's time was *at least* what it said. Counting from there gives a
 lower bound, so that nothing is ever sent early; it lags the truth by the round trip at most. The sample with the
 shortest round trip of the last seconds is used, and an older one where those since are worse: a node that was frozen
-while it asked would otherwise take the time of its question for the time.
+while it asked would otherwise take the time of its question for the time. What is chosen serves until more is known,
+and for runs that are claimed ahead: it is the one that will be best by then.
 """
 
 from collections import deque
@@ -14,6 +15,10 @@ from typing import NamedTuple, NoReturn
 from countwheel.clock import Clock
 
 _WINDOW_SECONDS = 10.0
+_AHEAD_SECONDS = 4.0
+"""For how long a sample is chosen: until the next ones come (`renew_every_seconds`), and for what is claimed before its
+time. One that is best now may be out of the window before that: then all calls were later and later, by a millisecond
+in the end."""
 _STEP_TOLERANCE_SECONDS = 0.002
 _DRIFT = 0.0005
 """By how much a monotonic clock may be fast against the database's (what NTP slews by): counted beyond the window."""
@@ -64,7 +69,7 @@ class DatabaseTime:
             self._samples.popleft()
         # Of all that is known the highest lower bound is the nearest to the truth.
         known = [*self._samples, self._best or sample]
-        self._best = max(known, key=lambda sample: sample.lower_bound(answered_at))
+        self._best = max(known, key=lambda sample: sample.lower_bound(answered_at + _AHEAD_SECONDS))
 
     def at(self, monotonic: float) -> datetime:
         """Return the database's time at a monotonic moment: never later than the truth.
