@@ -121,7 +121,7 @@ class Dispatcher:
             async with asyncio.timeout(seconds):
                 await self._all_back.wait()
         except TimeoutError:
-            for held in self._turns:
+            for held in self._turns.under_way():
                 self._abort(held)
             await self._all_back.wait()
 

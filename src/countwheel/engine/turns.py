@@ -7,7 +7,7 @@ for those that are well. And whoever has none is given one, as long as there is 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
@@ -70,9 +70,9 @@ class Turns:
         """Those with a queue, the one whose turn is next first."""
         self._under_way: dict[Held, _Target] = {}
 
-    def __iter__(self) -> Iterator[Held]:
-        """Iterate over what is under way, whatever becomes of it meanwhile."""
-        return iter(list(self._under_way))
+    def under_way(self) -> list[Held]:
+        """Return what is under way now."""
+        return list(self._under_way)
 
     @property
     def is_idle(self) -> bool:
