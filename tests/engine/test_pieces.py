@@ -27,5 +27,5 @@ async def test_others_have_their_turn_between_two_pieces() -> None:
     task = asyncio.create_task(other())
     seen = [turns async for _ in pieces(range(500))]
     task.cancel()
-    assert len(seen) >= 4
+    assert len(seen) > 4
     assert seen == sorted(set(seen))
