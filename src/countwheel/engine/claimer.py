@@ -5,7 +5,7 @@ What becomes of what it takes is planned in the same transaction: see `countwhee
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -16,12 +16,13 @@ from countwheel.engine.context import Context
 from countwheel.engine.floor import Floor
 from countwheel.engine.held import Held
 from countwheel.engine.pieces import pieces
-from countwheel.engine.taking import Taken, obey_plans
+from countwheel.engine.refused import put_off_refused
+from countwheel.engine.taking import NOTHING, Taken, obey_plans
 from countwheel.engine.targets import target_of
 from countwheel.engine.timer import Timer
 from countwheel.engine.turns import beginning_after, reserved
-from countwheel.store import runs
-from countwheel.store.database import Connection
+from countwheel.store import refused, runs
+from countwheel.store.database import Connection, RefusedRowError
 from countwheel.store.runs import ClaimedRun, ClaimSize
 
 _SMALL: ClaimSize = 8
@@ -125,17 +126,25 @@ class Claimer:
             return
         self._last_served = chosen[-1]
         await self._take_in(
-            await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen, since=self._floor.since))
+            await self._claim(partial(runs.claim_for_tenants, tenant_ids=chosen, since=self._floor.since), chosen)
         )
 
-    async def _claim(self, take: _Take) -> Taken:
+    async def _claim(self, take: _Take, tenant_ids: Sequence[UUID] | None = None) -> Taken:
         """Claim and obey the plans in one transaction."""
         node_id = self._context.node.node_id
-        async with self._context.database.transaction() as connection:
-            claimed = await take(
-                connection, node_id=node_id, look_ahead_seconds=self._context.settings.look_ahead_seconds
-            )
-            return await obey_plans(connection, claimed, self._context.targets.keep_back, node_id=node_id)
+        look_ahead = self._context.settings.look_ahead_seconds
+        try:
+            async with self._context.database.transaction() as connection:
+                claimed = await take(connection, node_id=node_id, look_ahead_seconds=look_ahead)
+                return await obey_plans(connection, claimed, self._context.targets.keep_back, node_id=node_id)
+        except RefusedRowError:
+            async with self._context.database.connection() as connection:
+                suspects = await refused.suspects(
+                    connection, look_ahead_seconds=look_ahead, since=self._floor.since, tenant_ids=tenant_ids
+                )
+            if not await put_off_refused(self._context, suspects):
+                raise
+            return NOTHING
 
     async def _take_in(self, taken: Taken) -> None:
         async for piece in pieces(taken.to_send):

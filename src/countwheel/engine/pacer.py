@@ -17,11 +17,12 @@ from countwheel.engine.context import Context
 from countwheel.engine.dispatcher import Dispatcher
 from countwheel.engine.held import Held, Phase
 from countwheel.engine.lanes import LaneTurns
+from countwheel.engine.refused import put_off_refused
 from countwheel.engine.taking import NOTHING, Taken, obey_plans
 from countwheel.engine.targets import Finding, Key, Opening, Probed, TooMuch, busy_by_target, set_aside, target_of
 from countwheel.engine.timer import Timer
-from countwheel.store import targets
-from countwheel.store.database import Connection
+from countwheel.store import refused, targets
+from countwheel.store.database import Connection, RefusedRowError
 from countwheel.store.runs import ClaimedRun, HeldRun
 from countwheel.store.targets import SIZES, Lane, SetAsideRun
 
@@ -179,10 +180,16 @@ class Pacer:
         async with self._context.claiming:
             if self._stopped or not self._context.node.has_lease():
                 return
-            if known is None:
-                await self._take_freely(lane, count)
-            else:
-                await self._take_paced(lane, count)
+            try:
+                if known is None:
+                    await self._take_freely(lane, count)
+                else:
+                    await self._take_paced(lane, count)
+            except RefusedRowError:
+                async with self._context.database.connection() as connection:
+                    suspects = await refused.suspects_in_lane(connection, lane, look_ahead_seconds=_LOOK_AHEAD_SECONDS)
+                if not await put_off_refused(self._context, suspects):
+                    raise
 
     async def _take_freely(self, lane: Lane, count: int) -> None:
         """Take from the lane of a target that nothing restricts, as much as there is room for."""

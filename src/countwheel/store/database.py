@@ -109,6 +109,12 @@ class Database:
         async with self.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def trial(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction that is always rolled back: only what it raises tells anything."""
+        async with self.connection() as connection, connection.transaction(force_rollback=True):
+            yield connection
+
 
 async def _check_still_there(connection: Connection) -> None:
     """Refuse to lend a connection whose server has hung up. Raises `psycopg.OperationalError`; the pool takes another.
