@@ -22,7 +22,7 @@ LIMIT 512;
 -- name: claim_these
 -- Take some runs by name.
 WITH picked AS MATERIALIZED (
-    SELECT r.job_id, r.run_id
+    SELECT r.job_id, r.ctid AS place
     FROM unnest(%(job_ids)s::uuid[], %(run_ids)s::uuid[]) AS asked (job_id, run_id)
     JOIN runs r ON r.job_id = asked.job_id AND r.run_id = asked.run_id
     WHERE r.node_id IS NULL

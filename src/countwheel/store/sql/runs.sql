@@ -1,10 +1,10 @@
 -- name: claim
 -- Take up to {{size}} due runs a bucket for this node: a lease (the node's), a fence one higher, an attempt counted.
 WITH picked AS MATERIALIZED (
-    SELECT due.job_id, due.run_id
+    SELECT due.job_id, due.place
     FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS part (bucket)
     CROSS JOIN LATERAL (
-        SELECT r.job_id, r.run_id FROM runs r
+        SELECT r.job_id, r.ctid AS place FROM runs r
         WHERE r.bucket = part.bucket AND r.node_id IS NULL AND NOT r.set_aside
           AND r.due_at >= %(since)s AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
         ORDER BY r.due_at
@@ -17,10 +17,10 @@ WITH picked AS MATERIALIZED (
 -- name: claim_for_tenants
 -- Take up to {{size}} due runs of each of some tenants: the way past another tenant's flood.
 WITH picked AS MATERIALIZED (
-    SELECT due.job_id, due.run_id
+    SELECT due.job_id, due.place
     FROM unnest(%(tenant_ids)s::uuid[]) AS asked (tenant_id)
     CROSS JOIN LATERAL (
-        SELECT r.job_id, r.run_id FROM runs r
+        SELECT r.job_id, r.ctid AS place FROM runs r
         WHERE r.tenant_id = asked.tenant_id AND r.node_id IS NULL AND NOT r.set_aside
           AND r.due_at >= %(since)s AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
         ORDER BY r.due_at

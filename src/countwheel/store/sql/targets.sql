@@ -68,7 +68,7 @@ WHERE r.tenant_id = %(tenant_id)s AND r.lane = %(lane)s AND r.node_id IS NOT NUL
 -- name: claim_from_lane
 -- Take up to {{size}} runs of a lane, earliest first.
 WITH picked AS MATERIALIZED (
-    SELECT r.job_id, r.run_id FROM runs r
+    SELECT r.job_id, r.ctid AS place FROM runs r
     WHERE r.tenant_id = %(tenant_id)s AND r.lane = %(lane)s AND r.node_id IS NULL AND r.set_aside
       AND r.due_at <= now() + make_interval(secs => %(look_ahead_seconds)s)
     ORDER BY r.due_at
