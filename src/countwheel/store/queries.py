@@ -21,8 +21,8 @@ _FRAGMENTS = {
             waiting = r.waiting AND {{earlier_is_live}}
         FROM picked p JOIN jobs j ON j.job_id = p.job_id
             LEFT JOIN notification_defaults d ON d.tenant_id = j.tenant_id
-        -- Where this statement has just locked it, a fifth of the work cheaper than by its key. A version that is newer
-        -- than the statement's snapshot is not found, and is claimed by the next one.
+        -- Where this statement has just locked it: 15 buffers a run instead of 22 by its key (decision 0030). A version
+        -- that is newer than the statement's snapshot is not found, and is claimed by the next one.
         WHERE r.ctid = p.place
         RETURNING
             r.job_id, r.run_id, r.tenant_id, r.trigger, r.scheduled_for, r.due_at, r.attempt, r.lost_attempts, r.fence,
